@@ -1,0 +1,278 @@
+-- The whole schema of the first version. Forward only. Comments say what a row means and who may change it.
+-- Every table but the ledger's may be written by the application role; the ledger's tables may only be inserted into and read.
+-- Writers of facts that a decision reads (institution, product, subject, consent_grant, grant_item, grant_use, loan)
+-- do so only inside consent.ledger.write(), which holds the ledger's advisory lock first; so no row lock is ever waited for under it.
+
+-- ---------------------------------------------------------------- ledger
+create table ledger_record (
+  idx   bigint primary key check (idx >= 0),
+  leaf  bytea  not null check (octet_length(leaf) = 32),   -- SHA-256(0x00 || bytes)
+  time  timestamptz not null,
+  bytes bytea  not null check (octet_length(bytes) between 1 and 65535)
+);
+-- Hash of a complete subtree of 256^level leaves, level >= 1: hash n covers leaves [n*256^level, (n+1)*256^level).
+create table ledger_node (
+  level smallint not null check (level between 1 and 7),
+  n     bigint   not null check (n >= 0),
+  hash  bytea    not null check (octet_length(hash) = 32),
+  primary key (level, n)
+);
+-- Signed tree heads. The size is the key, so two signers cannot both win.
+create table ledger_head (
+  size bigint primary key check (size > 0),
+  root bytea  not null check (octet_length(root) = 32),
+  note text   not null,                                    -- the whole signed note
+  time timestamptz not null default clock_timestamp()
+);
+-- Large documents named by digest; part of every export. Bodies that name people live in evidence, not here.
+create table ledger_blob (
+  sha256     bytea primary key check (octet_length(sha256) = 32),
+  media_type text  not null,
+  body       bytea not null
+);
+-- Bearer tokens of auditors (hash only).
+create table auditor_token (
+  hash       bytea primary key check (octet_length(hash) = 32),
+  name       text  not null,
+  created_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz not null,
+  revoked_at timestamptz
+);
+
+-- ---------------------------------------------------------------- parties
+create table institution (
+  id             text primary key check (id ~ '^[a-z0-9][a-z0-9-]{2,63}$'),
+  kind           text not null check (kind in ('bank','guarantor','insurer','credit_service','credit_bureau','conduit',
+                   'platform','accounting_platform','tax_gateway','department')),
+  uscc           text not null unique,
+  name_zh        text not null,
+  name_en        text not null,
+  status         text not null check (status in ('applied','active','rectifying','suspended','cancelled')),
+  agreement      text,                                     -- version of the accepted information-management terms, or null
+  assessed_from  timestamptz,
+  assessed_until timestamptz,
+  purposes       text[] not null default '{}',             -- declared purposes
+  own_items      text[] not null default '{}',             -- a department's own-domain items
+  version        bigint not null default 1,
+  created_at     timestamptz not null default clock_timestamp()
+);
+create table product (
+  institution_id text not null references institution,
+  code           text not null check (code ~ '^[a-z0-9][a-z0-9-]{1,63}$'),
+  name_zh        text not null,
+  name_en        text not null,
+  purposes       text[] not null,
+  items          text[],                                   -- null: all that the matrix needs; else only these
+  primary key (institution_id, code)
+);
+create table client (
+  id             text primary key,
+  institution_id text not null references institution,
+  name           text not null,
+  jwks           jsonb not null,                           -- public keys only
+  redirect_uris  text[] not null default '{}',
+  scopes         text[] not null default '{}',             -- subset of grants, check, check:any, loans
+  status         text not null default 'active' check (status in ('active','suspended','cancelled')),
+  version        bigint not null default 1,
+  created_at     timestamptz not null default clock_timestamp()
+);
+-- An enterprise, self-employed person, co-operative or natural person.
+create table subject (
+  id         uuid primary key,
+  kind       text not null check (kind in ('enterprise','sole_trader','cooperative','person')),
+  uscc       text unique,                                  -- null for a person
+  name       text not null,
+  level      text not null default 'registered' check (level in ('registered','real_name')),
+  status     text not null default 'active' check (status in ('active','suspended','closed')),
+  version    bigint not null default 1,                    -- raised by every change of its grants, links and loans
+  created_at timestamptz not null default clock_timestamp(),
+  check ((kind = 'person') = (uscc is null))
+);
+create table person_link (
+  person_id     uuid not null references subject,
+  enterprise_id uuid not null references subject,
+  role          text not null check (role in ('legal_representative','farm_owner','household_member','shareholder')),
+  verified_at   timestamptz not null,
+  ended_at      timestamptz,
+  primary key (person_id, enterprise_id, role)
+);
+-- The only place that knows which pseudonym is whom. identifier: a USCC, or a person's subject id.
+create table pseudonym (
+  institution_id text not null,
+  identifier     text not null,
+  pseudonym      text not null unique,
+  created_at     timestamptz not null default clock_timestamp(),
+  primary key (institution_id, identifier)
+);
+-- People who log in. An enterprise's operator has subject_id; staff has a role.
+create table account (
+  id            uuid primary key,
+  username      text not null unique check (username = lower(username)),
+  password_hash text not null,
+  display_name  text not null,
+  kind          text not null check (kind in ('enterprise','person','staff')),
+  subject_id    uuid references subject,
+  role          text check (role in ('operator','regulator','auditor')),
+  status        text not null default 'active' check (status in ('active','locked','closed')),
+  failures      int not null default 0,
+  locked_until  timestamptz,
+  created_at    timestamptz not null default clock_timestamp(),
+  check ((kind = 'staff') = (role is not null)),
+  check ((kind = 'staff') = (subject_id is null))
+);
+-- A browser session is bound to a person and the subject she acts for. The cookie's secret is kept as a hash.
+create table session (
+  hash       bytea primary key check (octet_length(hash) = 32),
+  account_id uuid not null references account,
+  subject_id uuid references subject,
+  csrf       text not null,
+  created_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz not null,
+  ended_at   timestamptz
+);
+
+-- ---------------------------------------------------------------- oauth
+create table pushed_request (
+  hash        bytea primary key,                           -- of the request_uri's secret
+  id          text not null unique,                        -- as in the ledger's grant.requested
+  client_id   text not null references client,
+  parameters  jsonb not null,
+  details     jsonb not null,                              -- canonical authorization_details
+  dpop_jkt    text,
+  created_at  timestamptz not null default clock_timestamp(),
+  expires_at  timestamptz not null,
+  consumed_at timestamptz                                  -- at authorization, not at page load
+);
+create table authorization_code (
+  hash           bytea primary key,
+  client_id      text not null references client,
+  grant_id       text not null,
+  redirect_uri   text not null,
+  code_challenge text not null,
+  dpop_jkt       text,
+  expires_at     timestamptz not null,
+  used_at        timestamptz
+);
+create table access_token (
+  hash       bytea primary key,
+  client_id  text not null references client,
+  grant_id   text,                                         -- null for client_credentials
+  code_hash  bytea,                                        -- replay of the code revokes the token
+  scopes     text[] not null,
+  cnf        jsonb not null,                               -- {"jkt": …} or {"x5t#S256": …}
+  issued_at  timestamptz not null,
+  expires_at timestamptz not null,
+  revoked_at timestamptz
+);
+create index access_token_by_grant on access_token (grant_id) where grant_id is not null;
+create index access_token_by_code on access_token (code_hash) where code_hash is not null;
+create index access_token_expiry on access_token (expires_at);
+-- One row per jti seen, inserted in a transaction of its own so that it survives a failed request.
+create table used_jti (
+  hash       bytea primary key,                            -- SHA-256(kind || 0 || issuer || 0 || jti)
+  expires_at timestamptz not null
+);
+create index used_jti_expiry on used_jti (expires_at);
+
+-- ---------------------------------------------------------------- grants
+create table consent_grant (
+  id             text primary key,                         -- random, url-safe, 128 bits
+  institution_id text not null references institution,
+  client_id      text not null references client,
+  subject_id     uuid not null references subject,
+  request_id     text unique,                              -- the pushed request it answers, or null if the enterprise began
+  version        bigint not null default 1,
+  status         text not null check (status in ('active','suspended','revoked')),
+  granted_by     text not null check (granted_by in ('enterprise','person')),
+  enterprise_id  uuid not null references subject,         -- = subject_id, or the enterprise the person is linked to
+  channel        text not null default 'online' check (channel in ('online','written','callback')),
+  notice_version text not null,
+  notice_sha256  bytea not null,
+  created_at     timestamptz not null,
+  ended_at       timestamptz,
+  refused        jsonb not null default '[]'               -- refused_details with their codes
+);
+create index consent_grant_by_enterprise on consent_grant (enterprise_id, institution_id);
+create index consent_grant_by_institution on consent_grant (institution_id, id);
+create table grant_item (
+  grant_id       text not null references consent_grant,
+  seq            int  not null,
+  identifier     text not null,
+  item           text not null,
+  action         text not null,
+  purpose        text not null,
+  product        text,
+  fields         text[] not null,                          -- always explicit: absent in a request means all, made explicit at PAR
+  necessity      text not null check (necessity in ('required','optional')),
+  data_from      date,
+  valid_until    timestamptz not null,
+  frequency_max  int,
+  frequency_per  text check (frequency_per in ('day','month','total')),
+  retention_days int,
+  via            text[] not null default '{}',
+  processor      text,
+  detail         jsonb not null,                           -- the detail exactly as granted, echoed in tokens
+  status         text not null default 'active' check (status in ('active','revoked')),
+  ended_at       timestamptz,
+  primary key (grant_id, seq),
+  check ((frequency_max is null) = (frequency_per is null))
+);
+create table grant_history (
+  grant_id text not null references consent_grant,
+  version  bigint not null,
+  at       timestamptz not null,
+  event    text not null,                                  -- the ledger type, e.g. grant.narrowed
+  actor    text not null,                                  -- subject | institution | operator
+  idx      bigint not null,                                -- the ledger record
+  detail   jsonb not null default '{}',
+  primary key (grant_id, version)
+);
+-- How often a granted item was used in a period: 'total', '2026-11' or '2026-11-20' (Asia/Shanghai).
+create table grant_use (
+  grant_id text not null,
+  seq      int  not null,
+  period   text not null,
+  used     int  not null check (used >= 0),
+  primary key (grant_id, seq, period)
+);
+
+-- ---------------------------------------------------------------- loans and models, as facts
+create table loan (
+  institution_id text not null references institution,
+  id             text not null,
+  subject_id     uuid not null references subject,
+  product        text,
+  phase          text not null check (phase in ('applied','approved','refused','disbursed','settled','overdue')),
+  version        bigint not null default 1,
+  primary key (institution_id, id)
+);
+create table model (
+  id             text primary key,
+  institution_id text not null references institution,
+  name_zh        text not null,
+  items          text[] not null,
+  status         text not null check (status in ('active','retired'))
+);
+
+-- ---------------------------------------------------------------- decisions
+create table decision (
+  id            text primary key,                          -- random 128 bits; a permit's id is its ticket
+  idx           bigint not null,                           -- its ledger record
+  client_id     text not null,
+  institution_id text not null,                            -- who would see the data
+  identifier    text not null,                             -- the enterprise's USCC as asked
+  request_key   bytea unique,                              -- SHA-256(client || 0 || request_id), null without request_id
+  request_hash  bytea not null,                            -- of the canonical request: the same id with another request is refused
+  response      bytea not null,                            -- the reply's bytes, for the same request_id
+  ticket        jsonb,                                     -- what a permit allows to redeem; null for a denial
+  ticket_until  timestamptz,
+  redeemed_by   text,                                      -- the decision that redeemed it
+  created_at    timestamptz not null
+);
+create index decision_by_enterprise on decision (identifier, created_at);
+create table delivery (
+  decision_id text primary key references decision,
+  client_id   text not null,
+  idx         bigint not null,
+  at          timestamptz not null
+);

@@ -1,0 +1,70 @@
+"""What an operator sets, read once from the environment. Secrets have no default.
+
+Every variable is CONSENT_ and the field's name in capitals.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+
+class SettingsError(Exception):
+    """The environment does not make a valid configuration; the message names the variable and what it needs."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration of one process.
+
+    database_url      postgresql+asyncpg://… of the application role (select and insert only on the ledger)
+    issuer            https URL without query, fragment or trailing slash; http only on loopback. RFC 8414 §2
+    ledger_origin     name of the log and of its key, the schema-less URL prefix of /ledger (C2SP tlog-checkpoint)
+    ledger_key_file   file with the log's Ed25519 private key (PRIVATE+KEY+…), mode 0600
+    opa_url           base URL of OPA; None runs the policies in-process, for trials only
+    opa_token         bearer token for OPA
+    """
+
+    database_url: str
+    issuer: str
+    ledger_key_file: Path
+    ledger_origin: str = ""
+    opa_url: str | None = None
+    opa_token: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read CONSENT_* variables.
+
+        Raises:
+            SettingsError: a required variable is missing or malformed.
+        """
+        values: dict[str, str] = {}
+        for field in msgspec.structs.fields(cls):
+            value = os.environ.get(f"CONSENT_{field.name.upper()}")
+            if value:
+                values[field.name] = value
+        try:
+            return msgspec.convert(values, cls, dec_hook=_decode).checked()
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"CONSENT_ environment: {error}") from None
+
+    def checked(self) -> Self:
+        """Self with `ledger_origin` filled in from the issuer.
+
+        Raises:
+            SettingsError: the issuer or the database URL is not usable.
+        """
+        scheme, _, rest = self.issuer.partition("://")
+        loopback = rest.split("/")[0].rsplit(":", 1)[0] in {"127.0.0.1", "localhost", "[::1]"}
+        if (scheme != "https" and not (scheme == "http" and loopback)) or not rest or self.issuer.endswith("/") or set("?# ") & set(rest):
+            raise SettingsError("CONSENT_ISSUER must be an https URL without trailing slash, query or fragment (http only on loopback)")
+        if not self.database_url.startswith("postgresql+asyncpg://"):
+            raise SettingsError("CONSENT_DATABASE_URL must start with postgresql+asyncpg://")
+        return msgspec.structs.replace(self, ledger_origin=self.ledger_origin or f"{rest}/ledger")
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError
