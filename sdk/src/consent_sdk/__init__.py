@@ -1,0 +1,36 @@
+"""Client of a consent service: ask before you fetch, fail closed. See README.md for the first call."""
+
+from consent_sdk.client import AsyncConsentClient, ConsentClient
+from consent_sdk.errors import CallFailed, ConsentRefused, ConsentSdkError, RequestRefused, Undecided
+from consent_sdk.models import (
+    Check,
+    Decision,
+    Denial,
+    Detail,
+    Frequency,
+    Grant,
+    ItemResult,
+    PartialPermit,
+    PendingConsent,
+    Permit,
+)
+
+__all__ = [
+    "AsyncConsentClient",
+    "CallFailed",
+    "Check",
+    "ConsentClient",
+    "ConsentRefused",
+    "ConsentSdkError",
+    "Decision",
+    "Denial",
+    "Detail",
+    "Frequency",
+    "Grant",
+    "ItemResult",
+    "PartialPermit",
+    "PendingConsent",
+    "Permit",
+    "RequestRefused",
+    "Undecided",
+]

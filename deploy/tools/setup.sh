@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Brings the programs that some tests need and Python packages cannot carry: Chromium (Debian package) and OPA, Regal (Go module here).
+# What cannot be had is named in one plain line and its tests are skipped; under CI=true that is an error instead.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+missing=0
+
+need() { # what, why
+    echo "not available: $1; not tested: $2"
+    missing=1
+}
+
+if ! command -v chromium >/dev/null 2>&1; then
+    if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+        echo "installing Chromium (Debian package)"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk; } >/dev/null 2>&1
+    fi
+    command -v chromium >/dev/null 2>&1 || need chromium "the pages in a real browser"
+fi
+
+if ! deploy/tools/build.sh .tools/bin; then
+    need "OPA and Regal (Go 1.26 or newer)" "policies in an OPA server, policy format and lint"
+fi
+
+if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
+    echo "CI=true: nothing may be left out" >&2
+    exit 1
+fi
+exit 0
