@@ -1,0 +1,101 @@
+"""The report's numbers, counted by PostgreSQL over the ledger's own bytes: one statement per table."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from consent.reports.model import CodeRow, InstitutionRow, ItemRow
+
+_RANGE = """
+with record as (
+  select idx, convert_from(bytes, 'UTF8')::jsonb as j
+  from ledger_record where time >= :start and time < :end and idx < :size
+), decided as (select j->'data' as d from record where j->>'type' = 'access.decided')
+"""
+
+_BOUNDS = text("select min(idx), max(idx) from ledger_record where time >= :start and time < :end and idx < :size")
+
+_INSTITUTIONS = text(
+    _RANGE
+    + """
+, event as (
+  select j->'data'->>'institution' as institution, j->>'type' as type, j->'data'->>'outcome' as outcome from record
+  where j->>'type' in ('access.decided', 'grant.requested', 'grant.request_refused', 'grant.approved', 'grant.refused', 'grant.narrowed',
+                       'grant.revoked')
+)
+select institution,
+  count(*) filter (where type = 'access.decided') as checks,
+  count(*) filter (where outcome = 'full') as "full",
+  count(*) filter (where outcome = 'partial') as partial,
+  count(*) filter (where outcome = 'none') as none,
+  count(*) filter (where type = 'grant.requested') as requests,
+  count(*) filter (where type = 'grant.request_refused') as requests_refused,
+  count(*) filter (where type = 'grant.approved') as grants,
+  count(*) filter (where type = 'grant.refused') as grants_refused,
+  count(*) filter (where type = 'grant.narrowed') as narrowed,
+  count(*) filter (where type = 'grant.revoked') as revoked
+from event group by institution order by institution
+"""
+)
+
+_ITEMS = text(
+    _RANGE
+    + """
+, line as (
+  select d->>'institution' as institution, d->>'purpose' as purpose, i->>'item' as item, i->>'outcome' as outcome,
+         d->>'attested' as attested, false as granted
+  from decided, jsonb_array_elements(d->'items') as i
+  union all
+  select j->'data'->>'institution', i->>'purpose', i->>'item', null, null, true
+  from record, jsonb_array_elements(j->'data'->'details') as i where j->>'type' = 'grant.approved'
+)
+select institution, purpose, item,
+  count(*) filter (where outcome <> 'deny') as permits,
+  count(*) filter (where outcome <> 'deny' and attested <> 'institution') as accesses,
+  count(*) filter (where outcome = 'deny') as denials,
+  count(*) filter (where granted) as grants
+from line group by institution, purpose, item order by institution, purpose, item
+"""
+)
+
+_CODES = text(
+    _RANGE
+    + """
+select d->>'institution' as institution, c as code, count(*) as denials
+from decided, jsonb_array_elements_text(d->'codes') as c
+group by 1, 2 order by 1, 3 desc, 2
+"""
+)
+
+_HEAD = text("select size, note from ledger_head order by size desc limit 1")
+_NAMES = text("select id, name_zh from institution where id = any(:ids)")
+
+
+async def signed_head(connection: AsyncConnection) -> tuple[int, str] | None:
+    """Size and note of the newest signed head, or None before the first."""
+    row = (await connection.execute(_HEAD)).first()
+    return None if row is None else (int(row.size), str(row.note))
+
+
+async def bounds(connection: AsyncConnection, start: datetime, end: datetime, size: int) -> tuple[int | None, int | None]:
+    """First and last index below `size` whose time lies in the range."""
+    row = (await connection.execute(_BOUNDS, {"start": start, "end": end, "size": size})).one()
+    return row[0], row[1]
+
+
+async def counts(
+    connection: AsyncConnection, start: datetime, end: datetime, size: int
+) -> tuple[tuple[InstitutionRow, ...], tuple[ItemRow, ...], tuple[CodeRow, ...]]:
+    """The three tables of the report."""
+    values: dict[str, Any] = {"start": start, "end": end, "size": size}
+    institutions = tuple(InstitutionRow(**row) for row in (await connection.execute(_INSTITUTIONS, values)).mappings())
+    items = tuple(ItemRow(**row) for row in (await connection.execute(_ITEMS, values)).mappings())
+    codes = tuple(CodeRow(**row) for row in (await connection.execute(_CODES, values)).mappings())
+    return institutions, items, codes
+
+
+async def institution_names(connection: AsyncConnection, ids: list[str]) -> dict[str, str]:
+    """Chinese names by registered id."""
+    return {row.id: row.name_zh for row in await connection.execute(_NAMES, {"ids": ids})}
