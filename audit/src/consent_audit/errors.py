@@ -1,0 +1,82 @@
+"""The errors of the verifier, split by who must answer for them.
+
+AuditError
+├── Refuted                  the evidence contradicts itself or its signature: the ledger's operator must answer
+│   ├── Malformed            bytes that the format does not allow
+│   │   ├── MalformedNote    checkpoint or other signed note
+│   │   ├── MalformedTile    tile, entry bundle or their path
+│   │   └── MalformedRecord  ledger record
+│   ├── BadSignature         a known key's signature is wrong, or none of the trusted keys signed
+│   └── BadProof             an inclusion or consistency proof does not hold
+├── CannotCheck              nothing can be said: network, missing file, missing token, unreadable archive or state
+│   └── Missing              the source answered that it has no such file
+└── BadKey                   the verifier key or signing key that was handed in is not one
+
+Messages name places (paths, record indexes), never what a record says.
+"""
+
+
+class AuditError(Exception):
+    """Root of all errors that this package raises on purpose. `code` is stable."""
+
+    code = "audit.error"
+
+
+class Refuted(AuditError):
+    """The evidence contradicts itself."""
+
+    code = "audit.refuted"
+
+
+class Malformed(Refuted):
+    """Bytes that the format does not allow."""
+
+    code = "format.malformed"
+
+
+class MalformedNote(Malformed):
+    """A signed note or checkpoint that does not follow its grammar."""
+
+    code = "note.malformed"
+
+
+class MalformedTile(Malformed):
+    """A tile, an entry bundle or a tile path that does not follow its grammar."""
+
+    code = "tile.malformed"
+
+
+class MalformedRecord(Malformed):
+    """A record that is not in canonical form."""
+
+    code = "record.malformed"
+
+
+class BadSignature(Refuted):
+    """A trusted key's signature is wrong or absent."""
+
+    code = "note.signature"
+
+
+class BadProof(Refuted):
+    """An inclusion or consistency proof does not lead to the root."""
+
+    code = "proof.invalid"
+
+
+class CannotCheck(AuditError):
+    """Nothing was proven either way."""
+
+    code = "source.unavailable"
+
+
+class Missing(CannotCheck):
+    """The source has no such file."""
+
+    code = "source.missing"
+
+
+class BadKey(AuditError):
+    """A key text that is not a key."""
+
+    code = "key.malformed"
