@@ -276,3 +276,15 @@ create table delivery (
   idx         bigint not null,
   at          timestamptz not null
 );
+
+-- ---------------------------------------------------------------- what is in force
+-- Written with the ledger record of the same activation; the newest row of a kind is in force.
+create table activation (
+  kind    text   not null check (kind in ('catalogue','policy')),
+  idx     bigint not null,
+  version text   not null,
+  sha256  bytea  not null check (octet_length(sha256) = 32),
+  primary key (kind, idx)
+);
+-- Times rise with the index, so a block range index finds a report's period for next to nothing per append.
+create index ledger_record_time on ledger_record using brin (time) with (autosummarize = on);
