@@ -191,6 +191,7 @@ def _roles_sql(words: dict[str, str]) -> str:
             f"revoke all on database {DATABASE} from public",
             f"grant connect on database {DATABASE} to {APP_ROLE}",
             "revoke all on database postgres from public",
+            f"grant connect on database postgres to {OWNER_ROLE}",
         )
     )
 

@@ -1,0 +1,114 @@
+"""Real PostgreSQL for every test: one embedded server per run, migrated once, a database of its own for each test.
+
+With xdist the controller starts the server and hands its addresses to the workers; without, it starts when first needed. It ends with the
+process that started it, however that ends.
+"""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from consent.db import create_engine
+from consent.embedded import DATABASE, EmbeddedPostgres
+from consent.migrations import migrate
+
+
+class Database(NamedTuple):
+    """URLs of one test's own database: as the application's role and as the owner of the tables."""
+
+    app_url: str
+    owner_url: str
+
+
+class Server:
+    """The run's PostgreSQL; its database `consent` is the migrated template."""
+
+    def __init__(self) -> None:
+        self.state = Path(tempfile.mkdtemp(prefix="consent-tests-"))
+        self.postgres = EmbeddedPostgres(self.state)
+        self.urls = self.postgres.start()
+        run(migrate(self.urls.owner_url))
+
+    def stop(self) -> None:
+        self.postgres.stop()
+        shutil.rmtree(self.state)
+
+
+_server: Server | None = None
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run `coroutine` in a thread and loop of its own, apart from the test's."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def _start() -> Server:
+    global _server  # noqa: PLW0603
+    if _server is None:
+        _server = Server()
+    return _server
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """In the xdist controller, before a worker starts."""
+    node.workerinput["database_urls"] = tuple(_start().urls)
+
+
+def pytest_unconfigure() -> None:
+    """In the process that started the server."""
+    global _server  # noqa: PLW0603
+    if _server is not None:
+        _server.stop()
+        _server = None
+
+
+@pytest.fixture(scope="session")
+def server_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Owner and application URL of the template database."""
+    given = getattr(request.config, "workerinput", {}).get("database_urls")
+    return tuple(given) if given else tuple(_start().urls)
+
+
+async def _administer(owner_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(owner_url.replace("+asyncpg", "").replace(f"/{DATABASE}?", "/postgres?"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def database(server_urls: tuple[str, str]) -> Iterator[Database]:
+    """A fresh migrated database, dropped afterwards."""
+    owner_url, app_url = server_urls
+    name = f"t_{secrets.token_hex(8)}"
+    run(_administer(owner_url, f"create database {name} template {DATABASE}"))
+    yield Database(*(url.replace(f"/{DATABASE}?", f"/{name}?") for url in (app_url, owner_url)))
+    run(_administer(owner_url, f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
+    """The application's engine on the test's database."""
+    engine = create_engine(database.app_url)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def owner_engine(database: Database) -> AsyncIterator[AsyncEngine]:
+    """The owner's engine on the test's database."""
+    engine = create_engine(database.owner_url)
+    yield engine
+    await engine.dispose()
