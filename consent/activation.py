@@ -1,0 +1,50 @@
+"""What is in force: the catalogue and the policy bundle of this release, named in the ledger before anything is decided by them.
+
+Runs at start-up, in every process; the ledger's lock makes it happen once. An activation is a record, a row that says where the
+record is, and the whole document as a blob that every export carries.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from consent import db
+from consent.ledger.events import CatalogueActivated, PolicyActivated
+from consent.ledger.writer import LedgerTransaction, write
+
+_IN_FORCE = text("select distinct on (kind) kind, version from activation order by kind, idx desc")
+_INSERT = text("insert into activation (kind, idx, version, sha256) values (:kind, :idx, :version, :sha256)")
+
+
+async def activate(engine: AsyncEngine, *, catalogue: tuple[str, bytes], policy: tuple[str, bytes]) -> None:
+    """Put this release's catalogue and policies in force where they are not yet.
+
+    Args:
+        catalogue, policy: version or revision, and the document's bytes.
+
+    Raises:
+        DatabaseUnavailable: nothing was changed.
+    """
+    wanted: Mapping[str, tuple[str, bytes]] = {"catalogue": catalogue, "policy": policy}
+    async with db.read(engine) as connection:
+        rows = await connection.execute(_IN_FORCE)
+        if {row.kind: row.version for row in rows} == {kind: version for kind, (version, _) in wanted.items()}:
+            return
+    async with write(engine) as transaction:
+        rows = await transaction.connection.execute(_IN_FORCE)
+        current = {row.kind: row.version for row in rows}
+        for kind, (version, body) in wanted.items():
+            if current.get(kind) != version:
+                await _activate(transaction, kind, version, body)
+
+
+async def _activate(transaction: LedgerTransaction, kind: str, version: str, body: bytes) -> None:
+    digest = hashlib.sha256(body)
+    await transaction.put_blob("application/json", body)
+    if kind == "catalogue":
+        index = transaction.append(CatalogueActivated(version=version, sha256=digest.hexdigest()))
+    else:
+        index = transaction.append(PolicyActivated(revision=version, sha256=digest.hexdigest()))
+    await transaction.connection.execute(_INSERT, {"kind": kind, "idx": index, "version": version, "sha256": digest.digest()})

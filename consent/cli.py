@@ -1,0 +1,196 @@
+"""The command line: production entry points, and the same use cases as the pages and the API.
+
+Each command imports what it needs when it runs, so `consent --help` is quick and a missing extra is named plainly.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from consent.errors import ConsentError
+from consent.settings import Settings, SettingsError
+
+T = TypeVar("T")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a use case; what goes wrong is one line on stderr and exit 1, never a stack trace."""
+    try:
+        return asyncio.run(work)
+    except ConsentError as error:
+        raise click.ClickException(f"{error.en} {error.zh}") from None
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_environment()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Consent, authorization and audit for the data that small enterprises share to get loans."""
+
+
+@main.command()
+@click.option("--exit", "leave", is_flag=True, help="Stop after the tour, with 0 if every step held.")
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="Where everything is kept; a new one if absent.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free one.")
+def demo(*, leave: bool, state_dir: Path | None, port: int) -> None:
+    """The whole product at work, on sample parties."""
+    try:
+        from consent.demo.run import run_demo  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"the demo needs the extra: pip install 'consent-server[demo]' ({error.name} is missing)") from None
+    sys.exit(_run(run_demo(leave=leave, state_dir=state_dir, port=port)))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes; they hold no state.")
+@click.option("--embedded", is_flag=True, help="A PostgreSQL of its own below --state-dir, for trials.")
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="With --embedded: where everything is kept.")
+def serve(*, host: str, port: int, workers: int, embedded: bool, state_dir: Path | None) -> None:
+    """Serve HTTP. Settings come from CONSENT_ variables."""
+    from consent.serve import serve_embedded, serve_http  # noqa: PLC0415
+
+    if embedded:
+        if state_dir is None:
+            raise click.UsageError("--embedded needs --state-dir")
+        try:
+            serve_embedded(state_dir, host, port, workers)
+        except ConsentError as error:
+            raise click.ClickException(f"{error.en} {error.zh}") from None
+    else:
+        _settings()
+        serve_http(host, port, workers)
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to this release's schema. Needs the owner's URL in CONSENT_DATABASE_OWNER_URL."""
+    from consent.db import migrate as upgrade  # noqa: PLC0415
+
+    url = os.environ.get("CONSENT_DATABASE_OWNER_URL")
+    if not url:
+        raise click.ClickException("set CONSENT_DATABASE_OWNER_URL to the database owner's URL (postgresql+asyncpg://…)")
+    try:
+        upgrade(url)
+    except ConsentError as error:
+        raise click.ClickException(f"{error.en} {error.zh}") from None
+    click.echo("the schema is current")
+
+
+@main.command("check-config")
+def check_config() -> None:
+    """Say whether this configuration is fit for production: every line is ok, warning or error. Exit 1 on an error."""
+    from consent.serve import check_configuration  # noqa: PLC0415
+
+    findings = _run(check_configuration(_settings()))
+    for level, message in findings:
+        click.echo(f"{level:8}{message}")
+    sys.exit(any(level == "error" for level, _ in findings))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, required=True, help="The same body as GET /catalogue.")
+def catalogue(*, as_json: bool) -> None:
+    """The data items, fields and purposes, in both languages."""
+    from consent.catalogue.load import load  # noqa: PLC0415
+
+    if as_json:
+        sys.stdout.buffer.write(load().to_json() + b"\n")
+
+
+@main.group()
+def ledger() -> None:
+    """The ledger: export, publish, keys, readers."""
+
+
+@ledger.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def ledger_export(file: Path) -> None:
+    """Write the tile tree (checkpoint, tile/, tile/entries/, blobs/) to FILE as tar."""
+    from consent.db import create_engine  # noqa: PLC0415
+    from consent.ledger.service import export  # noqa: PLC0415
+
+    async def work() -> int:
+        engine = create_engine(_settings().database_url)
+        try:
+            return await export(engine, file)
+        finally:
+            await engine.dispose()
+
+    click.echo(f"{_run(work())} records")
+
+
+@ledger.command("publish")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def ledger_publish(directory: Path) -> None:
+    """Write the tile tree into DIRECTORY, safe against a crash at any moment."""
+    from consent.db import create_engine  # noqa: PLC0415
+    from consent.ledger.service import publish  # noqa: PLC0415
+
+    async def work() -> int:
+        engine = create_engine(_settings().database_url)
+        try:
+            return await publish(engine, directory)
+        finally:
+            await engine.dispose()
+
+    click.echo(f"{_run(work())} records")
+
+
+@ledger.command("keygen")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--origin", required=True, help="The ledger's name: the schema-less URL prefix of /ledger.")
+def ledger_keygen(file: Path, origin: str) -> None:
+    """Make the ledger's Ed25519 key in FILE (mode 0600) and print the verifier key that auditors need."""
+    from consent.ledger.keys import generate_key  # noqa: PLC0415
+
+    try:
+        click.echo(generate_key(file, origin))
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists; a key is never overwritten") from None
+
+
+@ledger.command("auditor-token")
+@click.argument("name")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+def ledger_auditor_token(name: str, days: int) -> None:
+    """Make a reader's token for entries and blobs; it is shown once."""
+    from consent.db import create_engine  # noqa: PLC0415
+    from consent.ledger.service import create_auditor_token  # noqa: PLC0415
+
+    async def work() -> str:
+        engine = create_engine(_settings().database_url)
+        try:
+            return await create_auditor_token(engine, name, days)
+        finally:
+            await engine.dispose()
+
+    click.echo(_run(work()))
+
+
+@main.group()
+def policy() -> None:
+    """The policies."""
+
+
+@policy.command("bundle")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def policy_bundle(directory: Path) -> None:
+    """Write the bundle that an OPA server loads (`opa run --server DIRECTORY`) and print its revision."""
+    from consent.catalogue.load import load  # noqa: PLC0415
+    from consent.decisions.bundle import load_bundle, write_bundle  # noqa: PLC0415
+
+    bundle = load_bundle(load())
+    write_bundle(bundle, directory)
+    click.echo(bundle.revision)
