@@ -51,13 +51,14 @@ def check_purposes(name: str, file: PurposesFile) -> None:
     Raises:
         CatalogueError: a malformed or repeated code, also across both, or an empty or misplaced text.
     """
-    _check_unique(name, "codes", [word.code for word in (*file.purposes, *file.not_financing)])
+    words = [(word.code, word.name) for word in file.purposes] + [(word.code, word.name) for word in file.not_financing]
+    _check_unique(name, "codes", [code for code, _ in words])
+    for code, title in words:
+        if not PURPOSE_CODE.fullmatch(code):
+            _refuse(name, code, "a code is lower-case words joined by underscores")
+        check_words(name, f"{code}.name", title)
     for purpose in file.purposes:
         check_words(name, f"{purpose.code}.description", purpose.description)
-    for word in (*file.purposes, *file.not_financing):
-        if not PURPOSE_CODE.fullmatch(word.code):
-            _refuse(name, word.code, "a code is lower-case words joined by underscores")
-        check_words(name, f"{word.code}.name", word.name)
 
 
 def check_vocabulary(name: str, vocabulary: Vocabulary) -> None:
