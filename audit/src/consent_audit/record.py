@@ -8,6 +8,7 @@ repeated key, a float, an escaped letter or a lone surrogate has no way in. The 
 
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,11 +26,12 @@ MAX_DEPTH = 16
 FIRST_PREV = bytes(HASH_BYTES)
 """`prev` of record 0."""
 
-_HEADER = re.compile(
-    rb'\{"v":1,"index":(0|[1-9][0-9]{0,15}),"prev":"([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)",'
+_TAIL_PATTERN = (
     rb'"time":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z)",'
     rb'"type":"([a-z]{1,31}\.[a-z_]{1,31})","data":(?=\{)'
 )
+_TAIL = re.compile(_TAIL_PATTERN)
+_HEAD = re.compile(rb'\{"v":1,"index":(0|[1-9][0-9]{0,15}),"prev":"([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)",(?=' + _TAIL_PATTERN + rb")")
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})\.[0-9]{3}Z", re.ASCII)
 _TYPE = re.compile(r"[a-z]{1,31}\.[a-z_]{1,31}", re.ASCII)
 
@@ -61,13 +63,40 @@ def _refuse(_: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 17 or not -MAX_INTEGER <= (value := int(text)) <= MAX_INTEGER:
-        raise MalformedRecord("record: an integer beyond 2^53-1")
+    if len(text) > 17 or text == "-0" or not -MAX_INTEGER <= (value := int(text)) <= MAX_INTEGER:
+        raise MalformedRecord("record: an integer that is not within 2^53-1 or not canonical")
     return value
 
 
-_decode = json.JSONDecoder(parse_float=_refuse, parse_int=_integer, parse_constant=_refuse).decode
+class _Keys(threading.local):
+    """Counts the members of the objects that this thread decodes."""
+
+    count = 0
+
+
+_keys = _Keys()
+
+
+def _count_keys(value: dict[str, Any]) -> dict[str, Any]:
+    _keys.count += len(value)
+    return value
+
+
+_decode = json.JSONDecoder(object_hook=_count_keys, parse_float=_refuse, parse_int=_integer, parse_constant=_refuse).decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
+_NOT_IN_OUTLINE = bytes(set(range(256)) - set(b'{}[]:" \\\t\n\r'))
+
+
+@lru_cache(maxsize=4096)
+def _outlined_keys(outline: bytes) -> int:
+    """Number of members in an outline of brackets and colons; -1 if it holds anything else or nests too deeply."""
+    depth = deepest = 0
+    for character in outline:
+        if character not in b"{}[]:":
+            return -1
+        depth += (character in b"{[") - (character in b"}]")
+        deepest = max(deepest, depth)
+    return outline.count(b":") if deepest <= MAX_DEPTH else -1
 
 
 @lru_cache(maxsize=256)
@@ -99,17 +128,31 @@ def decode_data(raw: bytes) -> dict[str, Any]:
     Raises:
         MalformedRecord: not canonical.
     """
+    _keys.count = 0
     try:
         data = _decode(raw.decode("utf-8"))
-        again = _encode(data).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise MalformedRecord("record: data is not JSON in UTF-8") from error
-    if again != raw:
-        raise MalformedRecord("record: data is not in canonical form")
     if type(data) is not dict:
         raise MalformedRecord("record: data is not an object")
-    _check_depth(data)
+    # Quotes that stand side by side are a string without brackets, colons, blanks and escapes. If no quote is left, no
+    # string holds any of those: then no blank stands between values, no string is escaped, the brackets show the depth
+    # and the colons count the members as written, which a repeated key would make more than the members as read.
+    # Numbers were checked while decoding, so nothing is left that could be spelled in two ways.
+    if _outlined_keys(raw.translate(None, _NOT_IN_OUTLINE).replace(b'""', b"")) != _keys.count:
+        _compare_encoded(raw, data)
     return data
+
+
+def _compare_encoded(raw: bytes, data: dict[str, Any]) -> None:
+    """The plain check, for records whose strings hold blanks, colons, brackets or escapes."""
+    try:
+        again = _encode(data).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise MalformedRecord("record: data holds text that UTF-8 cannot") from error
+    if again != raw:
+        raise MalformedRecord("record: data is not in canonical form")
+    _check_depth(data)
 
 
 def encode_data(data: Mapping[str, Any]) -> bytes:
@@ -165,10 +208,27 @@ def decode_record(raw: bytes) -> Record:
     """
     if len(raw) > MAX_RECORD_BYTES:
         raise MalformedRecord("record: larger than 65,535 bytes")
-    matched = _HEADER.match(raw)
-    if matched is None or raw[-1] != 0x7D:
+    matched = _HEAD.match(raw)
+    if matched is None:
         raise MalformedRecord("record: not v, index, prev, time, type and data in canonical form")
-    index, prev, time, kind = (group.decode("ascii") for group in matched.groups())
+    index, prev = matched[1].decode("ascii"), matched[2].decode("ascii")
+    time, kind, data = decode_tail(raw, matched.end())
+    return Record(_integer(index), parse_base64(prev), time, kind, data)
+
+
+def decode_tail(raw: bytes, start: int) -> tuple[str, str, dict[str, Any]]:
+    """Read a record from its member `time` on, where the caller has checked all bytes before `start`.
+
+    Returns:
+        time, type and data.
+
+    Raises:
+        MalformedRecord: the bytes are not the canonical form of a record.
+    """
+    matched = _TAIL.match(raw, start)
+    if matched is None or raw[-1] != 0x7D:
+        raise MalformedRecord("record: time, type or data is not in canonical form")
+    time = matched[1].decode("ascii")
     if not _real_second(time[:19]):
         raise MalformedRecord("record: time does not exist")
-    return Record(_integer(index), parse_base64(prev), time, kind, decode_data(raw[matched.end() : -1]))
+    return time, matched[2].decode("ascii"), decode_data(raw[matched.end() : -1])

@@ -137,19 +137,31 @@ def bundle_decode(data: bytes, width: int) -> list[bytes]:
     Raises:
         MalformedTile: cut short, or too few or too many entries.
     """
-    entries = []
-    position, end = 0, len(data)
-    while position < end:
-        start = position + 2
-        if start > end:
-            raise MalformedTile("bundle: cut inside a length")
-        position = start + (data[position] << 8 | data[position + 1])
-        entries.append(data[start:position])
-    if position > end:
+    entries, position = _entries(data)
+    if position != len(data):
         raise MalformedTile("bundle: cut inside an entry")
     if len(entries) != width:
         raise MalformedTile(f"bundle: holds {len(entries)} entries instead of {width}")
     return entries
+
+
+def unverified_entries(data: bytes) -> list[bytes]:
+    """The whole entries at the beginning of a bundle that may be cut or hold any number of them."""
+    entries, position = _entries(data)
+    return entries if position == len(data) else entries[:-1]
+
+
+def _entries(data: bytes) -> tuple[list[bytes], int]:
+    """The entries and where the last one should end, which is beyond the data if that one is cut."""
+    entries = []
+    position, end = 0, len(data)
+    while position < end:
+        start = position + 2
+        # Of a length that is cut only the first byte is there; the entry then ends beyond the data in any case.
+        length = data[position] << 8 | data[position + 1] if start <= end else 0
+        position = start + length
+        entries.append(data[start:position])
+    return entries, position
 
 
 def tile_decode(data: bytes, width: int) -> list[bytes]:
