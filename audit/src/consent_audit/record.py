@@ -68,21 +68,20 @@ def _integer(text: str) -> int:
     return value
 
 
-class _Keys(threading.local):
-    """Counts the members of the objects that this thread decodes."""
+class _Reader(threading.local):
+    """A JSON decoder of each thread's own, that counts the members of the objects it meets."""
 
-    count = 0
+    def __init__(self) -> None:
+        self.keys = keys = [0]
+
+        def count(value: dict[str, Any]) -> dict[str, Any]:
+            keys[0] += len(value)
+            return value
+
+        self.decode = json.JSONDecoder(object_hook=count, parse_float=_refuse, parse_int=_integer, parse_constant=_refuse).raw_decode
 
 
-_keys = _Keys()
-
-
-def _count_keys(value: dict[str, Any]) -> dict[str, Any]:
-    _keys.count += len(value)
-    return value
-
-
-_decode = json.JSONDecoder(object_hook=_count_keys, parse_float=_refuse, parse_int=_integer, parse_constant=_refuse).decode
+_reader = _Reader()
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 _NOT_IN_OUTLINE = bytes(set(range(256)) - set(b'{}[]:" \\\t\n\r'))
 
@@ -128,18 +127,20 @@ def decode_data(raw: bytes) -> dict[str, Any]:
     Raises:
         MalformedRecord: not canonical.
     """
-    _keys.count = 0
+    keys = _reader.keys
+    keys[0] = 0
     try:
-        data = _decode(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        data, end = _reader.decode(text)
     except (ValueError, RecursionError) as error:
         raise MalformedRecord("record: data is not JSON in UTF-8") from error
-    if type(data) is not dict:
-        raise MalformedRecord("record: data is not an object")
+    if type(data) is not dict or end != len(text):
+        raise MalformedRecord("record: data is not one object")
     # Quotes that stand side by side are a string without brackets, colons, blanks and escapes. If no quote is left, no
     # string holds any of those: then no blank stands between values, no string is escaped, the brackets show the depth
     # and the colons count the members as written, which a repeated key would make more than the members as read.
     # Numbers were checked while decoding, so nothing is left that could be spelled in two ways.
-    if _outlined_keys(raw.translate(None, _NOT_IN_OUTLINE).replace(b'""', b"")) != _keys.count:
+    if _outlined_keys(raw.translate(None, _NOT_IN_OUTLINE).replace(b'""', b"")) != keys[0]:
         _compare_encoded(raw, data)
     return data
 
