@@ -1,0 +1,177 @@
+"""Error responses of the OAuth endpoints (RFC 6749 §5.2), and what becomes of every other error there.
+
+OAuthError
+├── InvalidRequest                invalid_request                400
+├── InvalidClient                 invalid_client                 401
+├── InvalidGrant                  invalid_grant                  400
+├── InvalidScope                  invalid_scope                  400
+├── UnauthorizedClient            unauthorized_client            400
+├── UnsupportedGrantType          unsupported_grant_type         400
+├── UnsupportedResponseType       unsupported_response_type      400
+├── InvalidDPoPProof              invalid_dpop_proof             400   RFC 9449 §5
+├── InvalidAuthorizationDetails   invalid_authorization_details  400   RFC 9396 §5, with a verdict per detail where it was judged
+└── TemporarilyUnavailable        temporarily_unavailable        503
+
+A description is one of our sentences in ASCII; it never repeats what the caller sent. Authlib's own descriptions do, so they are
+dropped and only its error codes are kept.
+"""
+
+import logging
+from typing import Any, ClassVar
+
+import msgspec
+from authlib.oauth2 import OAuth2Error
+from litestar import Response
+from litestar.exceptions import HTTPException
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from consent.db import is_unavailable, sqlstate
+from consent.errors import CallerError, ConsentError, TooManyRequests, Unavailable
+
+_log = logging.getLogger("consent.oauth")
+
+NO_STORE = {"cache-control": "no-store", "pragma": "no-cache"}
+
+
+class OAuthError(Exception):
+    """Root of the errors that leave through an OAuth endpoint."""
+
+    error: ClassVar[str]
+    status: ClassVar[int] = 400
+
+    def __init__(self, description: str) -> None:
+        """`description` is a sentence of ours: printable ASCII without quotes and backslashes (RFC 6749 §5.2)."""
+        super().__init__(description)
+        self.description = description
+
+    def body(self) -> dict[str, Any]:
+        """The members of the response."""
+        return {"error": self.error, "error_description": self.description}
+
+
+class InvalidRequest(OAuthError):
+    """Malformed, incomplete, or with a parameter that is unknown or stands twice."""
+
+    error = "invalid_request"
+
+
+class InvalidClient(OAuthError):
+    """The client did not prove who it is. Unknown and known clients answer alike."""
+
+    error = "invalid_client"
+    status = 401
+
+    def __init__(self, description: str = "Client authentication failed.") -> None:
+        super().__init__(description)
+
+
+class InvalidGrant(OAuthError):
+    """The code is not valid for this client, or its verifier, redirect_uri or key does not fit."""
+
+    error = "invalid_grant"
+
+    def __init__(self, description: str = "The code is invalid, expired, used, or was issued for another request.") -> None:
+        super().__init__(description)
+
+
+class InvalidScope(OAuthError):
+    """A scope is unknown, or the client is not registered for it."""
+
+    error = "invalid_scope"
+
+
+class UnauthorizedClient(OAuthError):
+    """The client is not registered for this."""
+
+    error = "unauthorized_client"
+
+
+class UnsupportedGrantType(OAuthError):
+    """Only authorization_code and client_credentials."""
+
+    error = "unsupported_grant_type"
+
+
+class UnsupportedResponseType(OAuthError):
+    """Only code."""
+
+    error = "unsupported_response_type"
+
+
+class InvalidDPoPProof(OAuthError):
+    """The proof of possession is missing, invalid or was used before."""
+
+    error = "invalid_dpop_proof"
+
+
+class InvalidAuthorizationDetails(OAuthError):
+    """Too much is asked, or not in the shape that this service takes."""
+
+    error = "invalid_authorization_details"
+
+    def __init__(self, description: str, verdicts: list[dict[str, Any]] | None = None) -> None:
+        """`verdicts`: one per detail with identifier, verdict, codes and solution; None if nothing was judged."""
+        super().__init__(description)
+        self.verdicts = verdicts
+
+    def body(self) -> dict[str, Any]:
+        return super().body() | ({} if self.verdicts is None else {"verdicts": self.verdicts})
+
+
+class TemporarilyUnavailable(OAuthError):
+    """Nothing was changed; the same request may be sent again, with a new assertion."""
+
+    error = "temporarily_unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The service cannot answer just now. Try again later.")
+
+
+_OF_AUTHLIB: dict[str, OAuthError] = {
+    "invalid_client": InvalidClient(),
+    "invalid_grant": InvalidGrant(),
+    "invalid_scope": InvalidScope("A scope is unknown, or the client is not registered for it."),
+    "unauthorized_client": UnauthorizedClient("The client is not registered for this grant type."),
+    "unsupported_grant_type": UnsupportedGrantType("The grant type is authorization_code or client_credentials."),
+}
+
+
+def from_authlib(error: OAuth2Error) -> OAuthError:
+    """The error in our words: Authlib puts the caller's text into its descriptions."""
+    return _OF_AUTHLIB.get(str(error.error), InvalidRequest("The request is malformed."))
+
+
+def as_oauth_error(error: Exception) -> OAuthError:
+    """What any exception is to a caller of an OAuth endpoint. Only those of ours say more than their kind.
+
+    An error that nobody foresaw is logged by its type alone, since messages may quote what was sent, and answered 503: nothing was
+    issued, and the caller cannot mend it.
+    """
+    if isinstance(error, OAuthError):
+        return error
+    if isinstance(error, OAuth2Error):
+        return from_authlib(error)
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return InvalidRequest("The request is malformed.")
+    if isinstance(error, CallerError) and not isinstance(error, TooManyRequests):
+        return InvalidRequest("The request is malformed.")
+    if isinstance(error, DBAPIError) and not is_unavailable(error) and (sqlstate(error) or "")[:2] == "22":
+        # A value that the database cannot hold (class 22, data exception); what is parsed here should never reach it.
+        return InvalidRequest("The request is malformed.")
+    if isinstance(error, PoolTimeout | OSError | Unavailable) or (not isinstance(error, IntegrityError) and is_unavailable(error)):
+        return TemporarilyUnavailable()
+    if isinstance(error, ConsentError) and error.status < 500:
+        return InvalidRequest("The request is malformed.")
+    _log.error("unexpected %s.%s", type(error).__module__, type(error).__qualname__)
+    return TemporarilyUnavailable()
+
+
+def respond(error: Exception) -> Response[bytes]:
+    """The error as a response that no cache keeps."""
+    shown = as_oauth_error(error)
+    headers = dict(NO_STORE)
+    if shown.status == 503:
+        headers["retry-after"] = "1"
+    return Response(msgspec.json.encode(shown.body()), status_code=shown.status, headers=headers, media_type="application/json")
