@@ -41,8 +41,8 @@ ClientStatus = Literal["active", "suspended", "cancelled"]
 
 # GB 32100-2015: registering department, kind of body, six digits of region, nine of organisation, check character; no I, O, S, V, Z.
 _USCC = re.compile(r"[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}")
-_INSTITUTION_ID = re.compile(r"[a-z0-9][a-z0-9-]{2,63}")
-_PRODUCT_CODE = re.compile(r"[a-z0-9][a-z0-9-]{1,63}")
+_INSTITUTION_ID = re.compile(r"[a-z][a-z0-9-]{2,63}")
+_PRODUCT_CODE = re.compile(r"[a-z][a-z0-9-]{1,63}")
 _AGREEMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _NAME_LENGTH = 200
 
@@ -90,7 +90,7 @@ def uscc_kind(code: str) -> SubjectKind:
 
 
 def parse_institution_id(text: str, member: str = "id") -> str:
-    """A registered id: lower-case ASCII letters, digits and hyphens, 3 to 64 characters.
+    """A registered id: lower-case ASCII letters, digits and hyphens, 3 to 64 characters, a letter first: never a document number.
 
     Raises:
         InvalidRequest: `id.invalid`.
