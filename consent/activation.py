@@ -11,11 +11,27 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
+from consent.catalogue.model import Catalogue
+from consent.decisions.bundle import load_bundle
 from consent.ledger.events import CatalogueActivated, PolicyActivated
-from consent.ledger.writer import LedgerTransaction, write
+from consent.ledger.writer import LedgerTransaction, ensure_genesis, write
+from consent.settings import Settings
+from consent.web import notice
 
 _IN_FORCE = text("select distinct on (kind) kind, version from activation order by kind, idx desc")
 _INSERT = text("insert into activation (kind, idx, version, sha256) values (:kind, :idx, :version, :sha256)")
+
+
+async def bring_up(engine: AsyncEngine, settings: Settings, catalogue: Catalogue) -> None:
+    """Begin the ledger if it has not begun, and put this release in force.
+
+    Raises:
+        OtherLedger: the database holds another origin's ledger.
+        DatabaseUnavailable: nothing was changed.
+    """
+    await ensure_genesis(engine, settings.ledger_origin)
+    bundle = load_bundle(catalogue)
+    await activate(engine, catalogue=(catalogue.version, catalogue.to_json()), policy=(bundle.revision, bundle.blob()))
 
 
 async def activate(engine: AsyncEngine, *, catalogue: tuple[str, bytes], policy: tuple[str, bytes]) -> None:
@@ -38,6 +54,8 @@ async def activate(engine: AsyncEngine, *, catalogue: tuple[str, bytes], policy:
         for kind, (version, body) in wanted.items():
             if current.get(kind) != version:
                 await _activate(transaction, kind, version, body)
+        # Grants name the risk notice by digest; every export must carry its text.
+        await transaction.put_blob(notice.MEDIA_TYPE, notice.current().body)
 
 
 async def _activate(transaction: LedgerTransaction, kind: str, version: str, body: bytes) -> None:

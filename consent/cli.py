@@ -57,10 +57,13 @@ def demo(*, leave: bool, state_dir: Path | None, port: int) -> None:
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes; they hold no state.")
 @click.option("--embedded", is_flag=True, help="A PostgreSQL of its own below --state-dir, for trials.")
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help="With --embedded: where everything is kept.")
-def serve(*, host: str, port: int, workers: int, embedded: bool, state_dir: Path | None) -> None:
+@click.option("--until-stdin-closes", is_flag=True, help="Stop when standard input ends, as a child of another program should.")
+def serve(*, host: str, port: int, workers: int, embedded: bool, state_dir: Path | None, until_stdin_closes: bool) -> None:
     """Serve HTTP. Settings come from CONSENT_ variables."""
-    from consent.serve import serve_embedded, serve_http  # noqa: PLC0415
+    from consent.serve import serve_embedded, serve_http, stop_when_stdin_closes  # noqa: PLC0415
 
+    if until_stdin_closes:
+        stop_when_stdin_closes()
     if embedded:
         if state_dir is None:
             raise click.UsageError("--embedded needs --state-dir")
@@ -76,15 +79,12 @@ def serve(*, host: str, port: int, workers: int, embedded: bool, state_dir: Path
 @main.command()
 def migrate() -> None:
     """Bring the database to this release's schema. Needs the owner's URL in CONSENT_DATABASE_OWNER_URL."""
-    from consent.db import migrate as upgrade  # noqa: PLC0415
+    from consent.migrations import migrate as upgrade  # noqa: PLC0415
 
     url = os.environ.get("CONSENT_DATABASE_OWNER_URL")
     if not url:
         raise click.ClickException("set CONSENT_DATABASE_OWNER_URL to the database owner's URL (postgresql+asyncpg://…)")
-    try:
-        upgrade(url)
-    except ConsentError as error:
-        raise click.ClickException(f"{error.en} {error.zh}") from None
+    _run(upgrade(url))
     click.echo("the schema is current")
 
 

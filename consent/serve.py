@@ -1,0 +1,134 @@
+"""Running the service: HTTP on Granian, the embedded trial set-up, and the check of a configuration."""
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+import threading
+from pathlib import Path
+from typing import Literal
+
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server
+from sqlalchemy import text
+
+from consent import db
+from consent.errors import ConsentError
+from consent.ledger.keys import generate_key
+from consent.migrations import migrate
+from consent.settings import Settings
+
+Finding = tuple[Literal["ok", "warning", "error"], str]
+
+
+def serve_http(host: str, port: int, workers: int) -> None:
+    """Serve until stopped. Every worker reads CONSENT_ variables for itself; workers share nothing but the database."""
+    Server(
+        "consent.app:create_app",
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        factory=True,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=2048,
+        backpressure=1024,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+    ).serve()
+
+
+def stop_when_stdin_closes() -> None:
+    """End this process as by SIGTERM once standard input ends, so that it never outlives the program that started it."""
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def prepare_state(state_dir: Path, issuer: str) -> dict[str, str]:
+    """Make what a trial needs below `state_dir` and return the environment without the database.
+
+    The directory itself may be walked by others (the embedded server runs as another user); every secret in it is 0600.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+    key = state_dir / "ledger.key"
+    environment = {"CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key)}
+    if not key.exists():
+        generate_key(key, f"{issuer.partition('://')[2]}/ledger")
+    return environment
+
+
+def serve_embedded(state_dir: Path, host: str, port: int, workers: int) -> None:
+    """Serve on a PostgreSQL of its own below `state_dir`, for trials.
+
+    Raises:
+        ConsentError: PostgreSQL could not be started, or the schema not be brought up.
+    """
+    from consent.embedded import EmbeddedPostgres  # noqa: PLC0415 - its wheel is an extra
+
+    environment = prepare_state(state_dir, os.environ.get("CONSENT_ISSUER", f"http://{host}:{port}"))
+    with EmbeddedPostgres(state_dir) as urls:
+        asyncio.run(migrate(urls.owner_url))
+        os.environ.update(environment, CONSENT_DATABASE_URL=urls.app_url)
+        serve_http(host, port, workers)
+
+
+_RIGHTS = text(
+    "select has_table_privilege('ledger_record', 'UPDATE') or has_table_privilege('ledger_record', 'DELETE')"
+    " or has_table_privilege('ledger_record', 'TRUNCATE')"
+)
+
+
+async def check_configuration(settings: Settings) -> list[Finding]:
+    """Look at everything that a start depends on; nothing is changed."""
+    findings: list[Finding] = [_key_finding(settings.ledger_key_file)]
+    if settings.issuer.startswith("https://"):
+        findings.append(("ok", f"issuer {settings.issuer}"))
+    else:
+        findings.append(("warning", "the issuer is plain http: for trials on loopback only"))
+    if settings.opa_url is None:
+        findings.append(("warning", "CONSENT_OPA_URL is not set: policies run in-process, for trials; production wants an OPA server"))
+    else:
+        findings.append(await _opa_finding(settings))
+    engine = db.create_engine(settings.database_url)
+    try:
+        async with db.read(engine) as connection:
+            writable = (await connection.execute(_RIGHTS)).scalar_one()
+        findings.append(("error", "the database role may change the ledger; use the application role") if writable else ("ok", "database"))
+    except ConsentError as error:
+        findings.append(("error", error.en))
+    finally:
+        await engine.dispose()
+    return findings
+
+
+def _key_finding(file: Path) -> Finding:
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return "error", f"CONSENT_LEDGER_KEY_FILE {file} cannot be read; make one with `consent ledger keygen`"
+    if stat.S_IMODE(mode) & 0o077:
+        return "error", f"{file} may be read by others; chmod 600 it"
+    return "ok", "ledger key"
+
+
+async def _opa_finding(settings: Settings) -> Finding:
+    from consent.app import policy_engine  # noqa: PLC0415 - builds the bundle
+
+    engine = policy_engine(settings)
+    try:
+        await engine.start()
+        await engine.decide([])
+    except ConsentError:
+        return "error", "OPA does not answer with this release's policies; load `consent policy bundle DIR` into it"
+    finally:
+        await engine.close()
+    return "ok", f"OPA answers with revision {engine.revision}"

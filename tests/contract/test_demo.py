@@ -1,0 +1,94 @@
+"""The demo as a new user runs it, and what an outsider sees when its database is tampered with."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+CONSENT = [sys.executable, "-c", "from consent.cli import main; main()"]
+STEPS = 13
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+
+def test_exit_zero_when_every_step_held(demo_root: Path) -> None:
+    """`consent demo --exit` walks the tour, prints each step and ends with 0, leaving no process behind."""
+    state = demo_root / "one"
+    done = subprocess.run(
+        [*CONSENT, "demo", "--exit", "--port", "0", "--state-dir", str(state)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^✓ ", done.stdout, re.MULTILINE)) == STEPS
+    assert "✗" not in done.stdout
+    left = subprocess.run(["pgrep", "-f", str(state)], capture_output=True, text=True, check=False).stdout.split()
+    assert left == []
+
+
+@pytest.fixture
+def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose parents the embedded server's user may walk, as the system's temporary directory is."""
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="consent-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def running_demo(demo_root: Path) -> Iterator[dict[str, Any]]:
+    """A demo that walked its tour and keeps serving; the contents of its demo.json."""
+    state = demo_root / "two"
+    log = (demo_root / "log").open("w")
+    process = subprocess.Popen([*CONSENT, "demo", "--port", "0", "--state-dir", str(state)], stdout=log, stderr=log, text=True)
+    try:
+        deadline = time.monotonic() + 240
+        while "Ctrl-C" not in (demo_root / "log").read_text():
+            assert process.poll() is None, (demo_root / "log").read_text()
+            assert time.monotonic() < deadline, (demo_root / "log").read_text()
+            time.sleep(0.3)
+        yield json.loads((state / "demo.json").read_text())
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        log.close()
+
+
+async def test_one_changed_byte_is_found_and_named(running_demo: dict[str, Any], tmp_path: Path) -> None:
+    """One byte of one record changed by the database's owner: the running demo verifies before, and is refuted after, naming the record."""
+    auditor = running_demo["auditor"]
+    command = [
+        sys.executable,
+        "-m",
+        "consent_audit",
+        "verify",
+        auditor["ledger_url"],
+        "--key",
+        auditor["vkey"],
+        "--token",
+        auditor["token"],
+    ]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    before = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert before.returncode == 0, before.stdout + before.stderr
+    owner = await asyncpg.connect(running_demo["database_owner_url"].replace("postgresql+asyncpg://", "postgresql://"))
+    try:
+        with pytest.raises(asyncpg.PostgresError):
+            await owner.execute("update ledger_record set bytes = set_byte(bytes, 60, 120) where idx = 7")
+        await owner.execute("alter table ledger_record disable trigger all")
+        await owner.execute("update ledger_record set bytes = set_byte(bytes, 60, get_byte(bytes, 60) # 1) where idx = 7")
+    finally:
+        await owner.close()
+    after = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert after.returncode == 1, after.stdout + after.stderr
+    assert re.search(r"\b7\b", after.stdout + after.stderr)
