@@ -19,7 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.db import create_engine
 from consent.embedded import DATABASE, EmbeddedPostgres
+from consent.ledger.writer import ensure_genesis
 from consent.migrations import migrate
+
+ORIGIN = "ledger.example.org/test"
+"""Origin of the ledger that the fixture `engine` begins."""
 
 
 class Database(NamedTuple):
@@ -100,8 +104,9 @@ def database(server_urls: tuple[str, str]) -> Iterator[Database]:
 
 @pytest.fixture
 async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
-    """The application's engine on the test's database."""
+    """The application's engine on the test's database, its ledger begun."""
     engine = create_engine(database.app_url)
+    await ensure_genesis(engine, ORIGIN)
     yield engine
     await engine.dispose()
 

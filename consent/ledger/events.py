@@ -1,0 +1,445 @@
+"""What can be recorded: one frozen struct for each record type, its members in the order in which they are written (docs/spec/ledger.md).
+
+Every value is a registered id, a catalogue word, a pseudonym, a digest, an instant or a count; patterns and lengths hold for each, so free
+text has no member to stand in. Whatever a caller wrote that we do not know stands as `unknown`. `encode` is the only way to bytes, and it
+matches what it wrote against the type's grammar, so a struct that was built with a wrong value is refused before it reaches the ledger.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from consent.ledger.grammar import MAX_DIGITS, compile_grammar
+
+MAX_COUNT = 10**MAX_DIGITS - 1
+
+# An id never has the shape of a 统一社会信用代码 or an identity number (15 or 18 capitals and digits): the ledger holds neither.
+Id = Annotated[str, Meta(pattern=r"\A(?![0-9A-Z]{15}\Z|[0-9A-Z]{18}\Z|[0-9]{17}x\Z)[A-Za-z0-9_-][A-Za-z0-9._:~-]{0,127}\Z")]
+Pseudonym = Annotated[str, Meta(pattern=r"\A(?:p_[A-Za-z0-9_-]{22}|unknown)\Z")]
+Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,47}\Z")]
+Code = Annotated[str, Meta(pattern=r"\A[a-z]{1,24}\.[a-z_]{1,39}\Z")]
+Item = Annotated[str, Meta(pattern=r"\A(?:[A-Z][A-Z0-9]{1,7}(?:-[0-9]{2}){1,2}[A-Z]?|unknown)\Z")]
+Field = Annotated[str, Meta(pattern=r"\A(?:[A-Z][A-Z0-9]{1,7}(?:-[0-9]{2}){1,2}[A-Z]?\.[0-9]{2}|unknown)\Z")]
+Identifier = Annotated[str, Meta(pattern=r"\Ad[1-9][0-9]{0,3}\Z")]
+"""Our name of an authorization detail, by its place in the request; the caller's own text stays outside."""
+Version = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.+:_-]{0,95}\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+"""Names a blob of the export."""
+Digest = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+"""base64url of a salted SHA-256, or an RFC 7638 thumbprint."""
+Instant = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")]
+Day = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
+Period = Annotated[str, Meta(pattern=r"\A(?:total|[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)\Z")]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
+Origin = Annotated[str, Meta(pattern=r"\A[!-*,-~]{1,255}\Z")]
+
+Action = Literal["query", "verify", "push", "report", "model", "collect", "unknown"]
+InstitutionStatus = Literal["applied", "active", "rectifying", "suspended", "cancelled"]
+InstitutionKind = Literal[
+    "bank",
+    "guarantor",
+    "insurer",
+    "credit_service",
+    "credit_bureau",
+    "conduit",
+    "platform",
+    "accounting_platform",
+    "tax_gateway",
+    "department",
+]
+GrantActor = Literal["subject", "institution", "operator"]
+
+
+class _Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts: every member is written, also when it is null."""
+
+
+class Event(_Data, frozen=True):
+    """Base of all record types."""
+
+    TYPE: ClassVar[str]
+
+
+class LedgerGenesis(Event, frozen=True):
+    """Record 0: whose ledger this is, equal to the origin of its checkpoints."""
+
+    TYPE: ClassVar[str] = "ledger.genesis"
+    origin: Origin
+
+
+class CatalogueActivated(Event, frozen=True):
+    """From here on decisions use this catalogue; the document is the blob of that digest."""
+
+    TYPE: ClassVar[str] = "catalogue.activated"
+    version: Version
+    sha256: Sha256
+
+
+class PolicyActivated(Event, frozen=True):
+    """From here on decisions use this policy bundle; the document is the blob of that digest."""
+
+    TYPE: ClassVar[str] = "policy.activated"
+    revision: Version
+    sha256: Sha256
+
+
+class Product(_Data, frozen=True):
+    """`items` null: all that the purpose matrix needs."""
+
+    code: Id
+    purposes: Annotated[tuple[Word, ...], Meta(max_length=16)]
+    items: Annotated[tuple[Item, ...], Meta(max_length=128)] | None
+
+
+class InstitutionRegistered(Event, frozen=True):
+    """A full snapshot, so that the newest one before an index is the state at that index."""
+
+    TYPE: ClassVar[str] = "institution.registered"
+    institution: Id
+    kind: InstitutionKind
+    status: InstitutionStatus
+    agreement: Version | None
+    assessed_from: Instant | None
+    assessed_until: Instant | None
+    purposes: Annotated[tuple[Word, ...], Meta(max_length=16)]
+    own_items: Annotated[tuple[Item, ...], Meta(max_length=128)]
+    products: Annotated[tuple[Product, ...], Meta(max_length=256)]
+
+
+class InstitutionChanged(InstitutionRegistered, frozen=True):
+    """The snapshot after a change."""
+
+    TYPE: ClassVar[str] = "institution.changed"
+
+
+class PlatformRegistered(InstitutionRegistered, frozen=True):
+    """The same for the kinds platform, accounting_platform, tax_gateway and department."""
+
+    TYPE: ClassVar[str] = "platform.registered"
+
+
+class PlatformChanged(InstitutionRegistered, frozen=True):
+    """The snapshot after a change."""
+
+    TYPE: ClassVar[str] = "platform.changed"
+
+
+class ClientRegistered(Event, frozen=True):
+    """A program of an institution and the RFC 7638 thumbprints of its public keys."""
+
+    TYPE: ClassVar[str] = "client.registered"
+    client: Id
+    institution: Id
+    status: Literal["active", "suspended", "cancelled"]
+    scopes: tuple[Literal["grants", "check", "check:any", "loans"], ...]
+    keys: Annotated[tuple[Digest, ...], Meta(max_length=32)]
+
+
+class ClientChanged(ClientRegistered, frozen=True):
+    """The snapshot after a change."""
+
+    TYPE: ClassVar[str] = "client.changed"
+
+
+class StaffRegistered(Event, frozen=True):
+    """A person who works for the operator, the regulator or an auditor, by account id."""
+
+    TYPE: ClassVar[str] = "staff.registered"
+    staff: Id
+    role: Literal["operator", "regulator", "auditor"]
+
+
+class StaffChanged(Event, frozen=True):
+    """The state after a change."""
+
+    TYPE: ClassVar[str] = "staff.changed"
+    staff: Id
+    role: Literal["operator", "regulator", "auditor"]
+    status: Literal["active", "locked", "closed"]
+
+
+class SubjectRegistered(Event, frozen=True):
+    """That somebody was registered. `commitment`: SHA-256(salt || identifier), the salt fresh and 32 bytes."""
+
+    TYPE: ClassVar[str] = "subject.registered"
+    commitment: Digest
+    kind: Literal["enterprise", "sole_trader", "cooperative", "person"]
+    level: Literal["registered", "real_name"]
+
+
+class SubjectChanged(Event, frozen=True):
+    """That somebody's level or status changed. The commitment is fresh: nothing joins it to the registration but the salts."""
+
+    TYPE: ClassVar[str] = "subject.changed"
+    commitment: Digest
+    kind: Literal["enterprise", "sole_trader", "cooperative", "person"]
+    level: Literal["registered", "real_name"]
+    status: Literal["active", "suspended", "closed"]
+
+
+class Frequency(_Data, frozen=True):
+    """At most `max` uses in each period."""
+
+    max: Number
+    per: Literal["day", "month", "total"]
+
+
+class Detail(_Data, frozen=True):
+    """One authorization detail (RFC 9396 §2): one item, purpose and action. `fields` is always explicit."""
+
+    identifier: Identifier
+    item: Item
+    action: Action
+    purpose: Word
+    product: Id | None
+    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
+    necessity: Literal["required", "optional"]
+    data_from: Day | None
+    valid_until: Instant
+    frequency: Frequency | None
+    retention_days: Number | None
+    via: Annotated[tuple[Id, ...], Meta(max_length=16)]
+    processor: Id | None
+
+
+Details = Annotated[tuple[Detail, ...], Meta(max_length=128)]
+
+
+class GrantRequested(Event, frozen=True):
+    """An institution asks (RFC 9126); nothing is granted yet."""
+
+    TYPE: ClassVar[str] = "grant.requested"
+    request: Id
+    institution: Id
+    client: Id
+    details: Details
+    policy: Version
+    catalogue: Version
+
+
+class Verdict(_Data, frozen=True):
+    """What was wrong with one detail of a refused request. `identifier_digest` is salted: the identifier is the caller's own text."""
+
+    identifier_digest: Digest
+    item: Item
+    action: Action
+    purpose: Word
+    verdict: Literal["keep", "downgrade", "refuse"]
+    codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
+
+
+class GrantRequestRefused(Event, frozen=True):
+    """An over-broad request, refused as a whole."""
+
+    TYPE: ClassVar[str] = "grant.request_refused"
+    request: Id
+    institution: Id
+    client: Id
+    verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=128)]
+    policy: Version
+    catalogue: Version
+
+
+class Notice(_Data, frozen=True):
+    """The risk notice that was acknowledged; its text is the blob of that digest."""
+
+    version: Version
+    sha256: Sha256
+
+
+class RefusedDetail(_Data, frozen=True):
+    """A requested detail that the subject left out."""
+
+    identifier: Identifier
+    item: Item
+    code: Code
+
+
+class GrantApproved(Event, frozen=True):
+    """A subject's consent: what, to whom, for how long."""
+
+    TYPE: ClassVar[str] = "grant.approved"
+    grant: Id
+    version: Number
+    request: Id | None
+    institution: Id
+    subject: Pseudonym
+    by: Literal["enterprise", "person"]
+    channel: Literal["online", "written", "callback"]
+    notice: Notice
+    details: Details
+    refused: Annotated[tuple[RefusedDetail, ...], Meta(max_length=128)]
+
+
+class GrantRefused(Event, frozen=True):
+    """The subject refused a request as a whole."""
+
+    TYPE: ClassVar[str] = "grant.refused"
+    request: Id
+    institution: Id
+    subject: Pseudonym
+    notice: Notice
+
+
+class GrantNarrowed(Event, frozen=True):
+    """Some details ended; `remaining` are those still granted."""
+
+    TYPE: ClassVar[str] = "grant.narrowed"
+    grant: Id
+    version: Number
+    institution: Id
+    subject: Pseudonym
+    actor: GrantActor
+    removed: Annotated[tuple[Identifier, ...], Meta(max_length=128)]
+    remaining: Annotated[tuple[Identifier, ...], Meta(max_length=128)]
+
+
+class GrantRevoked(Event, frozen=True):
+    """The whole grant ended."""
+
+    TYPE: ClassVar[str] = "grant.revoked"
+    grant: Id
+    version: Number
+    institution: Id
+    subject: Pseudonym
+    actor: GrantActor
+
+
+class GrantSuspended(Event, frozen=True):
+    """The operator holds the grant; nothing is permitted on it meanwhile."""
+
+    TYPE: ClassVar[str] = "grant.suspended"
+    grant: Id
+    version: Number
+    institution: Id
+    subject: Pseudonym
+    actor: GrantActor
+
+
+class GrantResumed(Event, frozen=True):
+    """The grant counts again as it was."""
+
+    TYPE: ClassVar[str] = "grant.resumed"
+    grant: Id
+    version: Number
+    institution: Id
+    subject: Pseudonym
+    actor: GrantActor
+
+
+class DecidedItem(_Data, frozen=True):
+    """The answer for one item. `fields_requested` null: all of the item."""
+
+    item: Item
+    fields_requested: Annotated[tuple[Field, ...], Meta(max_length=128)] | None
+    outcome: Literal["permit", "permit_masked", "verify_only", "model_only", "deny"]
+    basis: Literal["open", "grant", "person", "model"] | None
+    grant: Id | None
+    identifier: Identifier | None
+    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
+    withheld: Annotated[tuple[Field, ...], Meta(max_length=128)]
+    codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
+
+
+class Use(_Data, frozen=True):
+    """A counted use: how often the granted detail was used in the period, this use included."""
+
+    grant: Id
+    identifier: Identifier
+    period: Period
+    used: Number
+
+
+class AccessDecided(Event, frozen=True):
+    """One check and its answer. `attested`: whose word it is that the data was asked for."""
+
+    TYPE: ClassVar[str] = "access.decided"
+    id: Id
+    institution: Id
+    platform: Id | None
+    client: Id
+    subject: Pseudonym
+    action: Action
+    purpose: Word
+    product: Id | None
+    loan: Digest | None
+    request: Digest | None
+    items: Annotated[tuple[DecidedItem, ...], Meta(max_length=64)]
+    decision: bool
+    outcome: Literal["full", "partial", "none"]
+    codes: Annotated[tuple[Code, ...], Meta(max_length=64)]
+    redeems: Id | None
+    attested: Literal["institution", "ticket", "platform"]
+    uses: Annotated[tuple[Use, ...], Meta(max_length=128)]
+    policy: Version
+    catalogue: Version
+
+
+class DeliveredItem(_Data, frozen=True):
+    """Fields that were really served."""
+
+    item: Item
+    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
+
+
+class AccessDelivered(Event, frozen=True):
+    """A platform reports what it served on a decision."""
+
+    TYPE: ClassVar[str] = "access.delivered"
+    decision: Id
+    platform: Id
+    items: Annotated[tuple[DeliveredItem, ...], Meta(max_length=64)]
+
+
+class ReportRead(Event, frozen=True):
+    """Somebody read a report over from ≤ time < to, computed from records first to last; `sha256` of the bytes shown, which are no blob."""
+
+    TYPE: ClassVar[str] = "report.read"
+    report: Id
+    reader: Id
+    from_: Instant = msgspec.field(name="from")
+    to: Instant
+    format: Literal["page", "json", "csv", "xlsx"]
+    first: Count | None
+    last: Count | None
+    sha256: Sha256
+
+
+def _leaves(kind: type[Event]) -> list[type[Event]]:
+    return [kind, *(leaf for child in kind.__subclasses__() for leaf in _leaves(child))]
+
+
+EVENTS: dict[str, type[Event]] = {kind.TYPE: kind for kind in _leaves(Event)[1:]}
+"""Every record type by its name."""
+
+_encode = msgspec.json.Encoder().encode
+_decoders: dict[type[Event], msgspec.json.Decoder[Event]] = {kind: msgspec.json.Decoder(kind) for kind in EVENTS.values()}
+_grammars = {kind: compile_grammar(kind) for kind in EVENTS.values()}
+
+
+def encode(event: Event) -> bytes:
+    """The canonical bytes of the record's `data`.
+
+    Raises:
+        msgspec.ValidationError: a member has a value that its type does not allow; nothing may be recorded.
+    """
+    data = _encode(event)
+    if _grammars[type(event)].fullmatch(data) is None:
+        _decoders[type(event)].decode(data)  # names the member
+        raise msgspec.ValidationError("not in canonical form")
+    return data
+
+
+def decode(kind: str, data: bytes) -> Event:
+    """The event of a record's type and `data` bytes.
+
+    Raises:
+        KeyError: an unknown type.
+        msgspec.ValidationError: members that the type does not allow, or not in their one spelling.
+    """
+    event = _decoders[EVENTS[kind]].decode(data)
+    if _grammars[type(event)].fullmatch(data) is None:
+        raise msgspec.ValidationError("not in canonical form")
+    return event

@@ -1,0 +1,186 @@
+"""The one way to change a fact: inside a transaction that holds the ledger's lock and appends the record of the change.
+
+Order of things, each of which prevents a failure that was seen (design §3.6, docs/decisions/0001-the-ledgers-order.md):
+
+1. BEGIN, READ COMMITTED. 2. The advisory lock, as a statement of its own, so that the next statement's snapshot is taken after it was
+granted. 3. Head and clock are read. 4. The caller reads facts again and changes them. 5. All staged records go in by one INSERT. 6. COMMIT,
+which releases the lock after the records are visible and durable; so whoever gets the lock next sees them.
+
+A crash before COMMIT leaves nothing; a connection lost during COMMIT leaves all or nothing, and the caller hears DatabaseUnavailable either
+way: what must not happen twice is found again by its own key (request_id, jti, code). Nothing waits for the network under the lock.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from consent import db
+from consent.clock import truncate
+from consent.errors import Unavailable
+from consent.ledger.events import Event, LedgerGenesis, encode
+from consent_audit.hashing import leaf_hash
+from consent_audit.record import FIRST_PREV, assemble_record, format_time
+
+LEDGER_LOCK = 0x636F6E73656E7400  # "consent" and 0
+BACKWARD_LIMIT = timedelta(minutes=5)
+
+_LOCK = text(f"select pg_advisory_xact_lock({LEDGER_LOCK})")
+_HEAD = text(
+    "select clock_timestamp() as clock, head.* from (select) as one"
+    " left join lateral (select idx, leaf, time from ledger_record order by idx desc limit 1) as head on true"
+)
+_INSERT = text(
+    "insert into ledger_record (idx, leaf, time, bytes) select :first + place - 1, leaf, :time, bytes"
+    " from unnest(cast(:leaves as bytea[]), cast(:records as bytea[])) with ordinality as new (leaf, bytes, place)"
+)
+_BLOB = text("insert into ledger_blob (sha256, media_type, body) values (:sha256, :media_type, :body) on conflict do nothing")
+
+
+class ClockRefused(Unavailable):
+    """The database's clock stands far behind the newest record; no time can be given to a new one."""
+
+    code = "ledger.clock"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "数据库时钟明显落后于账本的最新记录，暂不能写入。请运维人员校准时钟。",
+            "The database clock is over five minutes behind the newest record. Nothing is recorded until an operator sets it right.",
+        )
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """Where a record stands, and its leaf hash (32 bytes). Worth something only after the commit."""
+
+    index: int
+    leaf: bytes
+
+
+class LedgerTransaction:
+    """A transaction under the ledger's lock.
+
+    connection  for the caller's own changes, in the same transaction
+    time        UTC, ms; the time of every record of this transaction: the newest record's, or the database's clock if that is later
+    size        number of records before it, which is the index of the first one appended
+    receipts    one for each record appended, in order
+    """
+
+    __slots__ = ("_prev", "_records", "_time_text", "connection", "receipts", "size", "time")
+
+    def __init__(self, connection: AsyncConnection, time: datetime, size: int, prev: bytes) -> None:
+        self.connection = connection
+        self.time = time
+        self.size = size
+        self.receipts: list[Receipt] = []
+        self._time_text = format_time(time)
+        self._prev = prev
+        self._records: list[bytes] = []
+
+    def append(self, event: Event) -> int:
+        """Stage a record; it is written when the transaction ends without an error.
+
+        Returns:
+            Its index.
+
+        Raises:
+            msgspec.ValidationError: the event holds a value that its type does not allow.
+        """
+        return self.append_encoded(event.TYPE, encode(event))
+
+    def append_encoded(self, kind: str, data: bytes) -> int:
+        """Stage a record whose `data` came from `events.encode` before the lock was taken, so that the lock is held shorter."""
+        index = self.size + len(self._records)
+        if (index == 0) != (kind == LedgerGenesis.TYPE):
+            raise RuntimeError("record 0, and no other, is ledger.genesis: call ensure_genesis first")
+        record = assemble_record(index, self._prev, self._time_text, kind, data)
+        self._prev = leaf_hash(record)
+        self._records.append(record)
+        self.receipts.append(Receipt(index, self._prev))
+        return index
+
+    async def put_blob(self, media_type: str, body: bytes) -> str:
+        """Keep a document with the ledger.
+
+        Returns:
+            Its SHA-256 in hex, by which records name it. The same body twice is one blob.
+        """
+        digest = sha256(body)
+        await self.connection.execute(_BLOB, {"sha256": digest.digest(), "media_type": media_type, "body": body})
+        return digest.hexdigest()
+
+    async def _insert(self) -> None:
+        if self._records:
+            leaves = [receipt.leaf for receipt in self.receipts]
+            await self.connection.execute(_INSERT, {"first": self.size, "time": self.time, "leaves": leaves, "records": self._records})
+
+
+@asynccontextmanager
+async def write(engine: AsyncEngine) -> AsyncIterator[LedgerTransaction]:
+    """A transaction in which facts change and their records are appended; commits on a clean exit, else leaves nothing.
+
+    Raises:
+        DatabaseUnavailable: no connection, no lock within lock_timeout, or the connection was lost (then it is not known whether the
+            transaction was committed).
+        ClockRefused: the database's clock is too far behind the newest record.
+    """
+    with db.guard():
+        async with engine.connect() as connection, connection.begin():
+            await connection.execute(_LOCK)
+            head = (await connection.execute(_HEAD)).one()
+            clock = truncate(head.clock)
+            if head.idx is None:
+                transaction = LedgerTransaction(connection, clock, 0, FIRST_PREV)
+            else:
+                transaction = LedgerTransaction(connection, _record_time(head.time.astimezone(UTC), clock), head.idx + 1, head.leaf)
+            yield transaction
+            await transaction._insert()
+
+
+def _record_time(newest: datetime, clock: datetime) -> datetime:
+    """A clock that was set back a little stands still until it has caught up; one that was set back far is refused.
+
+    A jump forward cannot be told from a quiet weekend and is recorded as it is; if it was a mistake, putting it right is such a jump back.
+    """
+    if newest - clock > BACKWARD_LIMIT:
+        raise ClockRefused
+    return max(newest, clock)
+
+
+class OtherLedger(Unavailable):
+    """The database holds the ledger of another origin."""
+
+    code = "ledger.origin"
+
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(
+            "数据库中的账本属于另一个来源。", f"This database holds the ledger of {found}, not of {wanted}; correct CONSENT_LEDGER_ORIGIN."
+        )
+
+
+async def ensure_genesis(engine: AsyncEngine, origin: str) -> None:
+    """Begin the ledger with its genesis record, unless it has begun.
+
+    Raises:
+        OtherLedger: it has begun under another origin.
+        DatabaseUnavailable: nothing was changed, or as in `write`.
+    """
+    found = await _origin(engine)
+    if found is None:
+        async with write(engine) as transaction:
+            if transaction.size == 0:
+                transaction.append(LedgerGenesis(origin=origin))
+        found = await _origin(engine)
+    if found != origin:
+        raise OtherLedger(str(found), origin)
+
+
+async def _origin(engine: AsyncEngine) -> str | None:
+    async with db.read(engine) as connection:
+        found = await connection.scalar(
+            text("select convert_from(bytes, 'UTF8')::json -> 'data' ->> 'origin' from ledger_record where idx = 0")
+        )
+        return None if found is None else str(found)
