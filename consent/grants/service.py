@@ -20,7 +20,6 @@ from consent.catalogue.model import Catalogue
 from consent.clock import to_ms
 from consent.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from consent.grants import store
-from consent.grants.records import approved_event, change_members
 from consent.grants.model import (
     Actor,
     Detail,
@@ -32,6 +31,7 @@ from consent.grants.model import (
     Refused,
     ledger_identifier,
 )
+from consent.grants.records import approved_event, change_members
 from consent.ledger import events
 from consent.ledger.writer import LedgerTransaction
 from consent.parties import store as parties

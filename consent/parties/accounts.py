@@ -6,6 +6,8 @@ the same number one after the other.
 """
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NoReturn
 from uuid import UUID, uuid4
@@ -13,6 +15,7 @@ from uuid import UUID, uuid4
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from consent.db import guard
 from consent.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound
 from consent.ledger import events
 from consent.ledger.writer import write
@@ -84,7 +87,7 @@ async def create_account(
         return staff
     if subject_id is None or role is not None:
         raise InvalidRequest("账号应属于一个主体或一个岗位。", "An account belongs to a subject or to a role.", member="subject_id")
-    async with engine.begin() as connection:
+    async with _transaction(engine) as connection:
         subject = await store.subject(connection, subject_id)
         if subject is None:
             raise NotFound("没有这个主体。", "No such subject.")
@@ -107,7 +110,7 @@ async def authenticate(engine: AsyncEngine, username: str, password: str) -> Acc
         TooManyRequests: more log-ins at once than this process bears.
     """
     username = username.lower() if username.isascii() and len(username) <= 64 else ""
-    async with engine.begin() as connection:
+    async with _transaction(engine) as connection:
         row = await account_store.count_attempt(connection, username, FREE_ATTEMPTS, FIRST_LOCK, LONGEST_LOCK)
     # The connection is given back first: a slow hash must not hold one.
     if not await passwords.verify_password(None if row is None else row.password_hash, password) or row is None:
@@ -115,10 +118,17 @@ async def authenticate(engine: AsyncEngine, username: str, password: str) -> Acc
     encoded = None
     if passwords.needs_rehash(row.password_hash):
         encoded = await passwords.hash_password(password)
-    async with engine.begin() as connection:
+    async with _transaction(engine) as connection:
         if not await account_store.reset_attempts(connection, row.id, row.password_hash, encoded):
             _fail()
     return Account(id=row.id, username=row.username, display_name=row.display_name, kind=row.kind, subject_id=row.subject_id, role=row.role)
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    with guard():
+        async with engine.begin() as connection:
+            yield connection
 
 
 def _fail() -> NoReturn:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from consent.db import guard
 from consent.parties import store
 
 
@@ -30,8 +31,9 @@ async def pseudonyms_for(database: AsyncEngine | AsyncConnection, pairs: Iterabl
     asked = sorted(set(pairs))
     if isinstance(database, AsyncConnection):
         return await _pseudonyms(database, asked)
-    async with database.begin() as connection:
-        return await _pseudonyms(connection, asked)
+    with guard():
+        async with database.begin() as connection:
+            return await _pseudonyms(connection, asked)
 
 
 async def _pseudonyms(connection: AsyncConnection, asked: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
