@@ -187,10 +187,11 @@ def policy() -> None:
 @policy.command("bundle")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def policy_bundle(directory: Path) -> None:
-    """Write the bundle that an OPA server loads (`opa run --server DIRECTORY`) and print its revision."""
+    """Write the bundle that an OPA server loads (`opa run --server --bundle DIRECTORY`) and print its revision."""
     from consent.catalogue.load import load  # noqa: PLC0415
-    from consent.decisions.bundle import load_bundle, write_bundle  # noqa: PLC0415
+    from consent.decisions.bundle import BundleError, write_bundle  # noqa: PLC0415
 
-    bundle = load_bundle(load())
-    write_bundle(bundle, directory)
-    click.echo(bundle.revision)
+    try:
+        click.echo(write_bundle(load(), directory).revision)
+    except BundleError as error:
+        raise click.ClickException(str(error)) from None

@@ -223,7 +223,7 @@ def _invite(facts: DemoFile, state: Path) -> None:
     say("接下来请在浏览器里试一试  Now try it in a browser")
     say(f"  示例银行 sample bank     {bank_url}")
     say(f"  企业登录 enterprise      {facts.issuer}/login   {facts.enterprise.username} / {facts.enterprise.password}")
-    say(f"  监管报表 regulator       {facts.issuer}/reports/access   {facts.regulator.username} / {facts.regulator.password}")
+    say(f"  监管报表 regulator       {facts.issuer}/reports/accesses   {facts.regulator.username} / {facts.regulator.password}")
     say(
         f"  审计核验 auditor         consent-audit verify {facts.auditor.ledger_url} --key {facts.auditor.vkey} --token {facts.auditor.token}"
     )

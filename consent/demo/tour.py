@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from consent.demo.browser import Browser, PageError
 from consent.demo.sample import EXCESS_ITEM, GRANTED_ITEMS, LEFT_OUT_ITEM, OPEN_ITEM, PRODUCT, PURPOSE, DemoFile, request_details
 from consent_sdk import ConsentClient, ConsentSdkError, Decision, Denial, Grant, PartialPermit, PendingConsent, Permit, RequestRefused
+
+T = TypeVar("T")
 
 
 class StepFailedError(Exception):
@@ -29,6 +31,13 @@ def require(held: bool, what: str) -> None:
     """Stop the tour unless it held."""
     if not held:
         raise StepFailedError(what)
+
+
+def known(value: T | None) -> T:
+    """What an earlier step learned."""
+    if value is None:
+        raise StepFailedError("an earlier step is missing")
+    return value
 
 
 class Tour:
@@ -78,7 +87,7 @@ class Tour:
         for number, (zh, en, step) in enumerate(steps, 1):
             try:
                 detail = step()
-            except (StepFailedError, PageError, ConsentSdkError, httpx.HTTPError, AssertionError, KeyError, IndexError) as error:
+            except (StepFailedError, PageError, ConsentSdkError, httpx.HTTPError, KeyError, IndexError) as error:
                 self.say(f"✗ {number:2}. {zh}  {en}\n      {type(error).__name__}: {error}")
                 return False
             self.say(f"✓ {number:2}. {zh}  {en}\n      {detail}")
@@ -110,8 +119,7 @@ class Tour:
 
     def approve(self) -> str:
         """Log in, acknowledge, tick all but one."""
-        assert self.pending is not None
-        page = self.browser.open(self.pending.url)
+        page = self.browser.open(known(self.pending).url)
         page.submit(action="/login", fill={"username": self.facts.enterprise.username, "password": self.facts.enterprise.password})
         boxes = page.boxes()
         items = [box for box in boxes if box[0] == "detail"]
@@ -124,8 +132,7 @@ class Tour:
 
     def finish(self) -> str:
         """Code against token."""
-        assert self.pending is not None
-        self.grant = self.bank.finish(self.pending, self.returned)
+        self.grant = self.bank.finish(known(self.pending), self.returned)
         require(sorted(self.grant.items) == sorted(GRANTED_ITEMS), "granted is what was ticked")
         require(len(self.grant.refused) == 1, "refused is what was left out")
         return f"grant {self.grant.grant_id}: {', '.join(self.grant.items)}; refused: {LEFT_OUT_ITEM}"
@@ -144,23 +151,24 @@ class Tour:
         require(sorted(partial.permitted) == sorted(GRANTED_ITEMS), "exactly the granted items are permitted")
         self.permit = self._check("permit", self.bank, list(GRANTED_ITEMS))
         require(isinstance(self.permit, Permit), f"the granted items are permitted ({', '.join(self.permit.codes)})")
-        return f"{len(GRANTED_ITEMS)} items permitted, {LEFT_OUT_ITEM}: item.not_granted; ledger records {partial.ledger_index}, {self.permit.ledger_index}"
+        records = f"ledger records {partial.ledger_index}, {self.permit.ledger_index}"
+        return f"{len(GRANTED_ITEMS)} items permitted, {LEFT_OUT_ITEM}: item.not_granted; {records}"
 
     def redeem(self) -> str:
         """The platform serves under the bank's ticket, once."""
-        assert self.permit is not None
+        permit = known(self.permit)
         order = {
             "institution": self.facts.bank.institution_id,
             "enterprise": self.enterprise,
             "items": list(GRANTED_ITEMS),
             "purpose": PURPOSE,
             "product": PRODUCT,
-            "ticket": self.permit.id,
+            "ticket": permit.id,
         }
         served = httpx.post(f"{self.platform_url}/data", json=order, timeout=20)
         require(served.status_code == 200, f"the platform serves ({served.status_code} {served.text[:200]})")
         fields = {item: sorted(values) for item, values in served.json()["items"].items()}
-        require(fields == {item: sorted(values) for item, values in self.permit.permitted.items()}, "the permitted fields, no others")
+        require(fields == {item: sorted(values) for item, values in permit.permitted.items()}, "the permitted fields, no others")
         again = httpx.post(f"{self.platform_url}/data", json=order, timeout=20)
         require(again.status_code == 403 and again.json()["codes"] == ["ticket.invalid"], "a second redemption is refused")
         return f"{sum(map(len, fields.values()))} fields of {len(fields)} items; a second redemption: ticket.invalid"
@@ -186,8 +194,8 @@ class Tour:
 
     def revoke(self) -> str:
         """In the browser: one item, then all."""
-        assert self.grant is not None
-        grant_page = f"/my/grants/{self.grant.grant_id}"
+        grant = known(self.grant)
+        grant_page = f"/my/grants/{grant.grant_id}"
         gone = GRANTED_ITEMS[0]
         self._revoke_item(grant_page, gone)
         after_one = self._check("narrowed", self.bank, list(GRANTED_ITEMS))
@@ -195,11 +203,10 @@ class Tour:
         page = self.browser.open(f"{grant_page}/revoke")
         page.submit(action="/revoke")
         require(page.status == 200, "the grant is revoked")
-        return f"{gone}, then {self.grant.grant_id}"
+        return f"{gone}, then {grant.grant_id}"
 
     def _revoke_item(self, grant_page: str, item: str) -> None:
-        assert self.grant is not None
-        identifier = next(d["identifier"] for d in self.grant.granted if d["datatypes"] == [item])
+        identifier = next(d["identifier"] for d in known(self.grant).granted if d["datatypes"] == [item])
         page = self.browser.open(grant_page)
         page.submit(action=f"/items/{identifier}/revoke")
         require(page.status == 200, "the item is revoked")
@@ -237,13 +244,13 @@ class Tour:
     def report(self) -> str:
         """The regulator reads it with his own account."""
         with Browser(self.facts.issuer) as browser:
-            browser.open("/login?next=/reports/access").submit(
+            browser.open("/login?next=/reports/accesses").submit(
                 action="/login", fill={"username": self.facts.regulator.username, "password": self.facts.regulator.password}
             )
             require(browser.status == 200, "the page opens")
             now = datetime.now(UTC)
             period = f"from={now - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}&to={now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"
-            report = json.loads(browser.open(f"/reports/access.json?{period}").text)
+            report = json.loads(browser.open(f"/reports/accesses.json?{period}").text)
         bank = next(row for row in report["institutions"] if row["institution"] == self.facts.bank.institution_id)
         require(bank["requests_refused"] >= 1 and bank["grants"] >= 1 and bank["revoked"] >= 1, "requests, grants and revocations count")
         require(bank["full"] >= 1 and bank["partial"] >= 1 and bank["none"] >= 2, "permits, partial permits and denials count")

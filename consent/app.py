@@ -1,0 +1,172 @@
+"""The application: what one process is made of, and in which order it starts and stops. Nothing else is decided here."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, TypeVar, cast
+
+from litestar import Litestar, Response, get
+from litestar.config.app import AppConfig
+from litestar.di import NamedDependency, Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import License
+from litestar.params import SkipValidation
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import consent.catalogue.routes
+import consent.decisions.routes
+import consent.grants.routes
+import consent.ledger.routes
+import consent.oauth.routes
+import consent.reports.routes
+import consent.web.routes
+from consent import db
+from consent.activation import bring_up
+from consent.catalogue.load import load
+from consent.catalogue.model import Catalogue
+from consent.decisions.bundle import load_bundle
+from consent.decisions.engine import OpaEngine, PolicyEngine, RegopyEngine
+from consent.decisions.service import DecisionService
+from consent.ledger.keys import load_signer
+from consent.ledger.signer import Signer
+from consent.oauth import access, housekeeping
+from consent.oauth.judge import DecisionJudge
+from consent.oauth.service import OAuth
+from consent.settings import Settings
+from consent.web import problems
+from consent.web.access import dependencies as web_dependencies
+from consent.web.security import security_headers
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BODY_LIMIT = 256 * 1024  # bytes; 64 checks of 32 items fit several times over
+_SWEEP_SECONDS = 60
+_READY = text("select 1")
+
+
+def policy_engine(settings: Settings, catalogue: Catalogue | None = None) -> PolicyEngine:
+    """The engine that the settings name: an OPA server, or the policies in this process."""
+    bundle = load_bundle(catalogue or load())
+    if settings.opa_url is None:
+        return RegopyEngine(bundle)
+    return OpaEngine(bundle, settings.opa_url, token=settings.opa_token)
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The ASGI application. Without `settings` they are read from CONSENT_ variables.
+
+    Raises:
+        SettingsError: the environment is not a valid configuration.
+        CatalogueError, BundleError: this release's data does not load.
+    """
+    settings = settings or Settings.from_environment()
+    catalogue = load()
+    engine = db.create_engine(settings.database_url)
+    policy = policy_engine(settings, catalogue)
+    decisions = DecisionService(engine, policy, catalogue)
+    signer = Signer(engine, load_signer(settings.ledger_key_file), settings.ledger_origin)
+    oauth = OAuth(engine, settings.issuer, catalogue, DecisionJudge(decisions))
+    services: dict[str, Any] = {
+        "engine": engine,
+        "settings": settings,
+        "catalogue": catalogue,
+        "policy": policy,
+        "decisions": decisions,
+        "oauth": oauth,
+    }
+    return Litestar(
+        route_handlers=[
+            healthz,
+            readyz,
+            *consent.catalogue.routes.handlers,
+            consent.decisions.routes.router(),
+            *consent.grants.routes.handlers,
+            *consent.ledger.routes.handlers,
+            *consent.oauth.routes.handlers,
+            *consent.reports.routes.handlers,
+            *consent.web.routes.handlers,
+        ],
+        lifespan=[_lifespan(settings, engine, catalogue, policy, decisions, signer)],
+        dependencies={
+            **{name: Provide(_always(value), sync_to_thread=False) for name, value in services.items()},
+            **web_dependencies(),
+            **access.dependencies,
+        },
+        exception_handlers={**problems.exception_handlers(), **access.exception_handlers},
+        before_send=[security_headers(https=settings.issuer.startswith("https://"))],
+        request_max_body_size=BODY_LIMIT,
+        openapi_config=OpenAPIConfig(title="consent", version="0.1.0", license=License(name="Apache-2.0"), path="/schema"),
+        on_app_init=[_quiet],
+        debug=False,
+    )
+
+
+def _always(value: T) -> Callable[[], T]:
+    """A dependency that is the same for every request."""
+    return lambda: value
+
+
+def _quiet(config: AppConfig) -> AppConfig:
+    """Litestar's own logging of exceptions would write tracebacks, which may hold what callers sent."""
+    config.logging_config = None
+    return config
+
+
+def _lifespan(
+    settings: Settings, engine: AsyncEngine, catalogue: Catalogue, policy: PolicyEngine, decisions: DecisionService, signer: Signer
+) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        """Ledger and policies first, then the check path; the signer last. Stopped in the reverse order."""
+        await bring_up(engine, settings, catalogue)
+        await policy.start()
+        await decisions.start()
+        await signer.start()
+        sweeper = asyncio.create_task(_sweep(engine))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await decisions.stop()
+            await signer.stop()
+            await policy.close()
+            await engine.dispose()
+
+    return cast("Any", lifespan)
+
+
+async def _sweep(engine: AsyncEngine) -> None:
+    """Delete what expired long ago, now and then. Nothing depends on it: expiry is computed when read."""
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        try:
+            await housekeeping.sweep(engine)
+        except Exception as error:  # noqa: BLE001 - the next round may succeed
+            log.warning("sweeping failed: %s", type(error).__name__)
+
+
+@get("/healthz", include_in_schema=False, sync_to_thread=False)
+def healthz() -> Response[bytes]:
+    """The process answers."""
+    return Response(b"ok\n", media_type="text/plain")
+
+
+@get("/readyz", include_in_schema=False)
+async def readyz(
+    engine: NamedDependency[SkipValidation[AsyncEngine]], policy: NamedDependency[SkipValidation[PolicyEngine]]
+) -> Response[bytes]:
+    """Database and policy engine answer, so a check would be decided.
+
+    Raises:
+        Unavailable: one of them does not; 503.
+    """
+    async with db.read(engine) as connection:
+        await connection.execute(_READY)
+    await policy.decide([])
+    return Response(b"ready\n", media_type="text/plain")
