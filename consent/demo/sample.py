@@ -20,7 +20,7 @@ PRODUCT = "tax-loan-01"
 GRANTED_ITEMS = ("N21-03-04", "N21-03-03", "N21-01-02")  # taxes paid, tax arrears, scope of business
 LEFT_OUT_ITEM = "N21-11-02"  # electricity
 OPEN_ITEM = "N21-01-01"  # basic registration
-EXCESS_ITEM = "N24-07-03"  # medical insurance arrears: says nothing that a loan decision needs beyond the pension record
+EXCESS_ITEM = "N24-07-02"  # monthly medical insurance of the staff: more than a pre-loan decision needs
 
 _BANK_PURPOSES = ("screening", "pre_loan", "approval", "post_loan")
 

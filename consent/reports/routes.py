@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.catalogue.model import Catalogue
 from consent.clock import SHANGHAI, utc_now
+from consent.decisions.codes import CODES
 from consent.errors import InvalidRequest
 from consent.parties.access import Regulator
 from consent.reports import service
@@ -91,7 +92,7 @@ async def accesses_page(engine: Engine, catalogue: Items, regulator: Reader, sta
         .render(
             visitor=regulator,
             zone=SHANGHAI,
-            titles=codes.titles(),
+            titles=CODES,
             report=report,
             purposes=catalogue.purposes,
             here="reports",
