@@ -1,0 +1,105 @@
+"""What a token stands for now (RFC 7662), and ending one (RFC 7009).
+
+Both look at the tables each time: nothing is cached, so a revocation, a suspended client or a changed grant shows at once.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from consent import db
+from consent.grants import store as grants_store
+from consent.grants.schema import authorization_details
+from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
+from consent.oauth.authentication import RegisteredClient
+from consent.oauth.errors import UnauthorizedClient
+from consent.oauth.form import Form, check_names, required
+from consent.oauth.store import secret_hash
+from consent.parties.access import PLATFORM_KINDS, AnyChecker
+
+PARAMETERS = AUTHENTICATION | {"token", "token_type_hint"}
+INACTIVE: dict[str, Any] = {"active": False}
+
+# A token of a grant ends with the version of the grant that it was issued for. Those that exist at a change are revoked with it; one
+# that was being issued meanwhile is found here by the history, whose times are cut to milliseconds.
+_TOKEN = text("""
+    select t.client_id, t.grant_id, t.scopes, cast(t.cnf as text) as cnf, t.issued_at, t.expires_at, c.institution_id,
+           clock_timestamp() as now
+      from access_token t
+      join client c on c.id = t.client_id and c.status = 'active'
+     where t.hash = :hash and t.revoked_at is null and t.expires_at > clock_timestamp()
+       and not exists (select 1 from grant_history h
+                        where h.grant_id = t.grant_id and h.version > 1 and h.at >= date_trunc('milliseconds', t.issued_at))
+""")
+
+
+async def introspect(engine: AsyncEngine, issuer: str, client: RegisteredClient, form: Form) -> dict[str, Any]:
+    """The token's state, for whom it is: its own institution, or a platform that is shown the token of a grant.
+
+    Raises:
+        InvalidRequest: no token, or a parameter that does not belong here.
+        DatabaseUnavailable: nothing is known; the caller must not serve.
+    """
+    check_names(form, PARAMETERS)
+    token = required(form, "token")
+    async with db.read(engine) as connection:
+        row = (await connection.execute(_TOKEN, {"hash": secret_hash(token)})).one_or_none()
+        if row is None or not _may_see(client, row):
+            return INACTIVE
+        answer = {
+            "active": True,
+            "iss": issuer,
+            "client_id": row.client_id,
+            "token_type": "DPoP",
+            "cnf": msgspec.json.decode(row.cnf),
+            "iat": _seconds(row.issued_at),
+            "exp": _seconds(row.expires_at),
+        }
+        if row.grant_id is None:
+            return answer | {"scope": " ".join(row.scopes)}
+        grant = await grants_store.grant(connection, row.grant_id)
+        details = authorization_details(grant, row.now) if grant else []
+        if grant is None or not details:
+            return INACTIVE
+        return answer | {"grant_id": grant.id, "authorization_details": details}
+
+
+def _may_see(client: RegisteredClient, row: Any) -> bool:
+    """A client_credentials token is for this service alone, so nobody but its own institution learns that it exists."""
+    if client.institution_id == row.institution_id:
+        return True
+    return row.grant_id is not None and client.institution_kind in PLATFORM_KINDS and AnyChecker.SCOPE in client.scopes
+
+
+_REVOKE = text("""
+    with found as (
+      select hash, client_id = :client_id as own from access_token where hash = :hash
+    ), ended as (
+      update access_token t set revoked_at = clock_timestamp() from found f where t.hash = f.hash and f.own and t.revoked_at is null
+    )
+    select own from found
+""")
+
+
+async def revoke(engine: AsyncEngine, client: RegisteredClient, form: Form) -> None:
+    """End the client's own token. One that is unknown or has ended already is no error (RFC 7009 §2.2).
+
+    Raises:
+        UnauthorizedClient: the token is another client's; it stays as it is.
+        InvalidRequest: no token, or a parameter that does not belong here.
+        DatabaseUnavailable: it may not be revoked; try again.
+    """
+    check_names(form, PARAMETERS)
+    token = required(form, "token")
+    with db.guard():
+        async with engine.begin() as connection:
+            own = (await connection.execute(_REVOKE, {"hash": secret_hash(token), "client_id": client.id})).scalar()
+    if own is False:
+        raise UnauthorizedClient("The token was issued to another client.")
+
+
+def _seconds(at: datetime) -> int:
+    return int(at.timestamp())

@@ -1,0 +1,274 @@
+"""Pushed authorization requests (RFC 9126): the one way to ask an enterprise for anything.
+
+A request is judged as a whole before anybody sees it: what it asks beyond its purpose refuses all of it, with a verdict, a code and a
+solution per detail, and the refusal is recorded. What passes is stored exactly as judged, so the page cannot show less than is granted.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from consent import errors as domain
+from consent.catalogue.model import Catalogue
+from consent.clock import utc_now
+from consent.errors import PolicyUnavailable
+from consent.grants.details import parse_details
+from consent.grants.model import Detail
+from consent.grants.records import detail_event
+from consent.ledger import events
+from consent.ledger.writer import write
+from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
+from consent.oauth.authentication import Authenticated, RegisteredClient
+from consent.oauth.dpop import JKT
+from consent.oauth.errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType
+from consent.oauth.form import Form, check_names, required
+from consent.oauth.jose import b64url_encode
+from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, Judgement, RequestJudge, Verdict
+from consent.oauth.store import secret_hash
+from consent.parties.model import parse_uscc
+
+PARAMETERS = AUTHENTICATION | {
+    "response_type",
+    "response_mode",
+    "redirect_uri",
+    "code_challenge",
+    "code_challenge_method",
+    "state",
+    "scope",
+    "dpop_jkt",
+    "login_hint",
+    "authorization_details",
+}
+LONGEST_GRANT = timedelta(days=366 * 10)
+MAX_STATE = 4096
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of the request besides its details, in the shape of `pushed_request.parameters`."""
+
+    redirect_uri: str
+    code_challenge: str
+    state: str | None = None
+    login_hint: str | None = None
+
+
+class PushedReply(msgspec.Struct, frozen=True):
+    """RFC 9126 §2.2."""
+
+    request_uri: str
+    expires_in: int
+
+
+async def push(engine: AsyncEngine, catalogue: Catalogue, judge: RequestJudge, caller: Authenticated, form: Form) -> PushedReply:
+    """Check, judge and keep the request of an authenticated client.
+
+    Raises:
+        InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType: the request is malformed or not the client's to make.
+        InvalidAuthorizationDetails: the details are malformed, or refused with verdicts (then recorded as grant.request_refused).
+        PolicyUnavailable, DatabaseUnavailable: nothing was decided or recorded.
+    """
+    client = caller.client
+    parameters = _check_parameters(client, form)
+    dpop_jkt = _check_jkt(form, caller.jkt)
+    details = _read_details(required(form, "authorization_details"), utc_now())
+    request_id = secrets.token_urlsafe(16)
+    judgement = await judge.judge(client.institution_id, details)
+    accepted = _accept(details, judgement, catalogue)
+    if accepted is None:
+        await _record_refusal(engine, catalogue, client, request_id, details, judgement)
+        raise InvalidAuthorizationDetails("The request asks for more than it may have; see the verdicts.", _told(judgement))
+    return await _keep(engine, catalogue, client, request_id, parameters, dpop_jkt, accepted, judgement.policy)
+
+
+def _check_parameters(client: RegisteredClient, form: Form) -> Parameters:
+    """Every parameter but the details. A `request_uri` among them is refused like any other that does not belong here (RFC 9126 §2.1)."""
+    check_names(form, PARAMETERS)
+    if required(form, "response_type") != "code" or form.get("response_mode", "query") != "query":
+        raise UnsupportedResponseType("The response_type is code, in the query.")
+    if not client.redirect_uris:
+        raise UnauthorizedClient("The client is not registered for the authorization code flow.")
+    redirect_uri = required(form, "redirect_uri")
+    if redirect_uri not in client.redirect_uris:
+        raise InvalidRequest("The redirect_uri is not one of those registered; they are compared character by character.")
+    code_challenge = required(form, "code_challenge")
+    if form.get("code_challenge_method") != "S256" or _CHALLENGE.fullmatch(code_challenge) is None:
+        raise InvalidRequest("The code_challenge is 43 characters of base64url, its method S256.")
+    if form.get("scope"):
+        raise InvalidScope("This flow carries authorization_details and no scope; scopes belong to client_credentials.")
+    return Parameters(
+        redirect_uri=redirect_uri,
+        code_challenge=code_challenge,
+        state=_check_state(form.get("state")),
+        login_hint=_check_hint(form.get("login_hint")),
+    )
+
+
+def _check_state(state: str | None) -> str | None:
+    """RFC 6749 Appendix A.5: printable ASCII, so that nothing in it can end a header line."""
+    if state is not None and not (1 <= len(state) <= MAX_STATE and state.isascii() and state.isprintable()):
+        raise InvalidRequest("The state is 1 to 4096 printable characters of ASCII.")
+    return state
+
+
+def _check_hint(hint: str | None) -> str | None:
+    if hint is None:
+        return None
+    try:
+        return parse_uscc(hint)
+    except domain.InvalidRequest:
+        raise InvalidRequest("The login_hint is a unified social credit code with a correct check character.") from None
+
+
+def _check_jkt(form: Form, proven: str | None) -> str | None:
+    """The key that the code will be bound to: named as dpop_jkt, shown by a proof, or both alike (RFC 9449 §10.1)."""
+    named = form.get("dpop_jkt")
+    if named is not None and (JKT.fullmatch(named) is None or proven not in {None, named}):
+        raise InvalidRequest("The dpop_jkt is the SHA-256 thumbprint of the key of the DPoP proof.")
+    return named or proven
+
+
+def _read_details(body: str, now: datetime) -> tuple[Detail, ...]:
+    try:
+        details = parse_details(body)
+    except domain.InvalidRequest as error:
+        raise InvalidAuthorizationDetails(error.en) from None
+    for detail in details:
+        if not now < detail.valid_until <= now + LONGEST_GRANT:
+            raise InvalidAuthorizationDetails("Each valid_until lies in the future, at most ten years ahead.")
+        if detail.data_from and not detail.data_from <= detail.valid_until.date():
+            raise InvalidAuthorizationDetails("Each data_from lies before its valid_until.")
+    # From here on every detail has a name, by which verdicts speak of it.
+    return tuple(msgspec.structs.replace(d, identifier=d.identifier or f"d{n}") for n, d in enumerate(details, 1))
+
+
+def _accept(details: Sequence[Detail], judgement: Judgement, catalogue: Catalogue) -> tuple[Detail, ...] | None:
+    """The details in full, None if any of them is not kept.
+
+    Raises:
+        PolicyUnavailable: the judgement does not fit the request or the catalogue, so it is none.
+    """
+    if [verdict.identifier for verdict in judgement.verdicts] != [detail.name for detail in details]:
+        raise PolicyUnavailable
+    if any(verdict.verdict != "keep" for verdict in judgement.verdicts):
+        if not any(verdict.codes for verdict in judgement.verdicts):
+            raise PolicyUnavailable
+        return None
+    return tuple(_complete(detail, verdict, catalogue) for detail, verdict in zip(details, judgement.verdicts, strict=True))
+
+
+def _complete(detail: Detail, verdict: Verdict, catalogue: Catalogue) -> Detail:
+    """What was kept, with every field spelled out. The policies may leave fields away, but never add any."""
+    item = catalogue.items.get(detail.item)
+    if item is None or not item.selectable or detail.purpose not in catalogue.purposes:
+        raise PolicyUnavailable
+    all_fields = catalogue.field_codes[detail.item]
+    asked = set(detail.fields or all_fields)
+    if not verdict.fields or not set(verdict.fields) <= asked or not asked <= set(all_fields):
+        raise PolicyUnavailable
+    return detail.completed(identifier=detail.name, fields=[code for code in all_fields if code in verdict.fields])
+
+
+def _told(judgement: Judgement) -> list[dict[str, object]]:
+    return [
+        {"identifier": v.identifier, "verdict": v.verdict, "codes": list(v.codes), "solution": dict(v.solution)} for v in judgement.verdicts
+    ]
+
+
+async def _record_refusal(
+    engine: AsyncEngine, catalogue: Catalogue, client: RegisteredClient, request_id: str, details: Sequence[Detail], judgement: Judgement
+) -> None:
+    salt = secrets.token_bytes(32)  # kept nowhere, so that equal identifiers of two requests do not look alike
+    event = events.GrantRequestRefused(
+        request=request_id,
+        institution=client.institution_id,
+        client=client.id,
+        verdicts=tuple(
+            _recorded(detail, verdict, catalogue, b64url_encode(hashlib.sha256(salt + detail.name.encode()).digest()))
+            for detail, verdict in zip(details, judgement.verdicts, strict=True)
+        ),
+        policy=judgement.policy,
+        catalogue=catalogue.version,
+    )
+    data = events.encode(event)
+    async with write(engine) as tx:
+        tx.append_encoded(event.TYPE, data)
+
+
+def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, identifier_digest: str) -> events.Verdict:
+    """A verdict as the ledger holds it: whatever the caller wrote that names nothing of ours stands as `unknown` (design §3.9)."""
+    is_word = detail.purpose in catalogue.purposes or detail.purpose in catalogue.not_financing
+    return events.Verdict(
+        identifier_digest=identifier_digest,
+        item=detail.item if detail.item in catalogue.items else "unknown",
+        action=detail.action,
+        purpose=detail.purpose if is_word else "unknown",
+        verdict=verdict.verdict,
+        codes=verdict.codes,
+    )
+
+
+_INSERT = text("""
+    insert into pushed_request (hash, id, client_id, parameters, details, dpop_jkt, created_at, expires_at)
+    values (:hash, :id, :client_id, cast(:parameters as jsonb), cast(:details as jsonb), :dpop_jkt, :created_at,
+            clock_timestamp() + cast(:lifetime as interval))
+""")
+
+
+async def _keep(
+    engine: AsyncEngine,
+    catalogue: Catalogue,
+    client: RegisteredClient,
+    request_id: str,
+    parameters: Parameters,
+    dpop_jkt: str | None,
+    details: tuple[Detail, ...],
+    policy: str,
+) -> PushedReply:
+    event = events.GrantRequested(
+        request=request_id,
+        institution=client.institution_id,
+        client=client.id,
+        details=tuple(detail_event(seq, detail) for seq, detail in enumerate(details, 1)),
+        policy=policy,
+        catalogue=catalogue.version,
+    )
+    try:
+        data = events.encode(event)
+    except msgspec.ValidationError:  # a registered id in a shape that the ledger does not take, for it could be somebody's number
+        raise InvalidAuthorizationDetails("A member of the details has a value that cannot be recorded.") from None
+    secret = secrets.token_urlsafe(32)
+    async with write(engine) as tx:
+        tx.append_encoded(event.TYPE, data)
+        await _insert(tx.connection, secret, request_id, client.id, parameters, dpop_jkt, details, tx.time)
+    return PushedReply(REQUEST_URI_PREFIX + secret, REQUEST_URI_SECONDS)
+
+
+async def _insert(
+    connection: AsyncConnection,
+    secret: str,
+    request_id: str,
+    client_id: str,
+    parameters: Parameters,
+    dpop_jkt: str | None,
+    details: tuple[Detail, ...],
+    created_at: datetime,
+) -> None:
+    row = {
+        "hash": secret_hash(secret),
+        "id": request_id,
+        "client_id": client_id,
+        "parameters": msgspec.json.encode(parameters).decode(),
+        "details": msgspec.json.encode(details).decode(),
+        "dpop_jkt": dpop_jkt,
+        "created_at": created_at,
+        "lifetime": timedelta(seconds=REQUEST_URI_SECONDS),
+    }
+    await connection.execute(_INSERT, row)
