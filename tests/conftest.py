@@ -23,7 +23,6 @@ from consent.ledger.writer import ensure_genesis
 from consent.migrations import migrate
 
 ORIGIN = "ledger.example.org/test"
-"""Origin of the ledger that the fixture `engine` begins."""
 
 
 class Database(NamedTuple):
@@ -103,10 +102,16 @@ def database(server_urls: tuple[str, str]) -> Iterator[Database]:
 
 
 @pytest.fixture
-async def engine(database: Database) -> AsyncIterator[AsyncEngine]:
+def origin() -> str:
+    """Origin of the ledger that `engine` begins."""
+    return ORIGIN
+
+
+@pytest.fixture
+async def engine(database: Database, origin: str) -> AsyncIterator[AsyncEngine]:
     """The application's engine on the test's database, its ledger begun."""
     engine = create_engine(database.app_url)
-    await ensure_genesis(engine, ORIGIN)
+    await ensure_genesis(engine, origin)
     yield engine
     await engine.dispose()
 

@@ -1,28 +1,46 @@
 """After each ledger test the whole ledger is verified again from its public bytes."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.db import create_engine
-from consent_audit.hashing import leaf_hash
-from consent_audit.record import FIRST_PREV, decode_record
+from consent.ledger.service import export
+from consent.ledger.signer import Signer
+from consent_audit.note import Signer as Key
+from consent_audit.sources import open_source
+from consent_audit.verify import verify
 
 
 @pytest.fixture
-async def ledger(engine: AsyncEngine) -> AsyncIterator[None]:
-    """The oracle: chain, indexes and times of all records."""
-    yield
-    async with engine.connect() as connection:
-        rows = (await connection.execute(text("select bytes from ledger_record order by idx"))).scalars().all()
-    prev, time = FIRST_PREV, ""
-    for index, raw in enumerate(rows):
-        record = decode_record(raw)
-        assert (record.index, record.prev) == (index, prev)
-        assert record.time >= time
-        prev, time = leaf_hash(raw), record.time
+def key(origin: str) -> Key:
+    """The log's key."""
+    return Key.generate(origin)
+
+
+@pytest.fixture
+async def signer(engine: AsyncEngine, key: Key) -> Signer:
+    """A signer that is not running; tests call sign_now()."""
+    return Signer(engine, key)
+
+
+@pytest.fixture
+async def ledger(engine: AsyncEngine, signer: Signer, key: Key, tmp_path: Path) -> AsyncIterator[Signer]:
+    """The oracle: signs what is left, exports, and lets the offline verifier judge every byte."""
+    yield signer
+    head = await signer.sign_now()
+    assert head is not None
+    assert await export(engine, tmp_path / "oracle.tar") == head.size
+    source = open_source(str(tmp_path / "oracle.tar"))
+    try:
+        report = verify(source, key.verifier)
+    finally:
+        source.close()
+    assert (report.findings, report.unchecked) == ([], [])
+    assert report.checkpoint is not None
+    assert report.checkpoint.size == head.size
 
 
 @pytest.fixture

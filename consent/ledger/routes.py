@@ -1,0 +1,101 @@
+"""The ledger over HTTP (C2SP tlog-tiles): checkpoint and hash tiles for all; entries, blobs and proofs for auditors.
+
+A path has one spelling (consent_audit.tiles.parse_path); anything else is 404. Tiles never change, so caches may keep them for ever; the
+checkpoint may be a second old. A handler that takes an `auditor` is closed to everybody else. Parties get the proofs of their own records
+from the pages and endpoints that know which records are theirs.
+"""
+
+import re
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.di import Provide
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from consent.errors import NotFound
+from consent.ledger import service
+from consent.ledger.service import NotAnAuditor
+from consent_audit.encoding import parse_decimal
+from consent_audit.errors import MalformedTile
+from consent_audit.tiles import ENTRIES, Tile, parse_path
+
+FOREVER = "max-age=31536000, immutable"
+MAX_TOKEN = 200
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Auditor(str):
+    """The name of an authenticated auditor: a handler that takes one is closed to everybody else."""
+
+    __slots__ = ()
+
+
+async def provide_auditor(request: Request[Any, Any, Any], engine: AsyncEngine) -> Auditor:
+    """The auditor whose bearer token the request carries (RFC 6750 §2.1).
+
+    Raises:
+        NotAnAuditor: none, more than one, or not a valid one.
+    """
+    given = request.headers.getall("authorization", [])
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not 0 < len(token) <= MAX_TOKEN or not token.isascii():
+        raise NotAnAuditor
+    return Auditor(await service.authenticate_auditor(engine, token))
+
+
+def _tile(request: Request[Any, Any, Any]) -> Tile:
+    """The tile that the path names, as the client wrote it: a parsed path would forgive `//` and `/./`."""
+    try:
+        return parse_path(request.scope["path"].partition("/ledger/")[2])
+    except MalformedTile:
+        raise NotFound("账本没有这个文件。", "The ledger has no such file.") from None
+
+
+def _reply(body: bytes, cache: str, media_type: str = "application/octet-stream") -> Response[bytes]:
+    headers = {"Cache-Control": cache, "X-Content-Type-Options": "nosniff"}
+    return Response(body, media_type=media_type, headers=headers)
+
+
+@get("/checkpoint")
+async def get_checkpoint(engine: AsyncEngine) -> Response[bytes]:
+    """The newest signed checkpoint."""
+    return _reply((await service.checkpoint(engine)).encode(), "public, max-age=1", "text/plain; charset=utf-8")
+
+
+@get("/tile/{path:path}")
+async def get_tile(engine: AsyncEngine, request: Request[Any, Any, Any]) -> Response[bytes]:
+    """A tile of hashes."""
+    wanted = _tile(request)
+    if wanted.level == ENTRIES:
+        raise NotAnAuditor
+    return _reply(await service.tile(engine, wanted), f"public, {FOREVER}")
+
+
+@get("/tile/entries/{path:path}")
+async def get_entries(engine: AsyncEngine, request: Request[Any, Any, Any], auditor: Auditor) -> Response[bytes]:  # noqa: ARG001
+    """A bundle of entries, for auditors."""
+    return _reply(await service.tile(engine, _tile(request)), f"private, {FOREVER}")
+
+
+@get("/blobs/{sha256:str}")
+async def get_blob(engine: AsyncEngine, sha256: str, auditor: Auditor) -> Response[bytes]:  # noqa: ARG001
+    """A document that records name by its SHA-256, for auditors."""
+    if SHA256.fullmatch(sha256) is None:
+        raise NotFound("账本没有这个文件。", "The ledger has no such file.")
+    return _reply(await service.blob(engine, bytes.fromhex(sha256)), f"private, {FOREVER}")
+
+
+@get("/proof/{index:str}")
+async def get_proof(engine: AsyncEngine, index: str, auditor: Auditor) -> Response[bytes]:  # noqa: ARG001
+    """The inclusion proof of a record (c2sp.org/tlog-proof@v1) below the newest checkpoint, for auditors."""
+    try:
+        number = parse_decimal(index)
+    except ValueError:
+        raise NotFound("账本没有这条记录。", "The ledger has no such record.") from None
+    return _reply((await service.inclusion_proof(engine, number)).encode(), "private, no-store", "text/plain; charset=utf-8")
+
+
+def router() -> Router:
+    """All routes of the ledger; needs the dependency `engine` from the application."""
+    handlers = [get_checkpoint, get_tile, get_entries, get_blob, get_proof]
+    return Router("/ledger", route_handlers=handlers, dependencies={"auditor": Provide(provide_auditor)})

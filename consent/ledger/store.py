@@ -1,0 +1,100 @@
+"""Reads of the ledger's tables. All of it is append-only, so what was read once holds for ever; only the newest head moves.
+
+Tile level 0 is ledger_record.leaf; level L ≥ 1 is ledger_node, where the signer writes each complete subtree of 256^L records in the same
+transaction as the first head that covers it. Everything here stays below the newest head: what is not signed is not shown.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from consent_audit.hashing import TILE_HEIGHT, TILE_WIDTH, Fetch, Node, TreeBuilder, edge_tiles, root, tile_span
+
+_HEAD = text("select size, root, note from ledger_head order by size desc limit 1")
+_PUBLISHED = text("select exists (select from ledger_head where size >= :first and size < :last)")
+_SIZE = text("select coalesce(max(idx) + 1, 0) from ledger_record")
+_LEAVES = text("select leaf from ledger_record where idx >= :first and idx < :last order by idx")
+_NODES = text("select hash from ledger_node where level = :level and n >= :first and n < :last order by n")
+_ENTRIES = text("select bytes from ledger_record where idx >= :first and idx < :last order by idx")
+_BLOB = text("select body from ledger_blob where sha256 = :sha256")
+_BLOB_NAMES = text("select sha256 from ledger_blob where sha256 > :after order by sha256 limit 1000")
+
+
+class Head(NamedTuple):
+    """A signed tree head: size (≥ 1), root (32 bytes) and the whole note."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+async def newest_head(connection: AsyncConnection) -> Head | None:
+    """The newest signed head, or None before the first."""
+    row = (await connection.execute(_HEAD)).first()
+    return None if row is None else Head(row.size, row.root, row.note)
+
+
+async def was_published(connection: AsyncConnection, first: int, last: int) -> bool:
+    """Whether a head of first ≤ size < last was ever signed."""
+    return bool(await connection.scalar(_PUBLISHED, {"first": first, "last": last}))
+
+
+async def committed_size(connection: AsyncConnection) -> int:
+    """Number of records, signed or not."""
+    return int((await connection.execute(_SIZE)).scalar_one())
+
+
+async def hashes(connection: AsyncConnection, level: int, first: int, count: int) -> list[bytes]:
+    """Hashes `first` … `first + count - 1` of a tile level; fewer if the ledger does not have them."""
+    if level == 0:
+        rows = await connection.execute(_LEAVES, {"first": first, "last": first + count})
+    else:
+        rows = await connection.execute(_NODES, {"level": level, "first": first, "last": first + count})
+    return list(rows.scalars())
+
+
+async def entries(connection: AsyncConnection, first: int, count: int) -> list[bytes]:
+    """The bytes of records `first` … `first + count - 1`; fewer if the ledger does not have them."""
+    return list((await connection.execute(_ENTRIES, {"first": first, "last": first + count})).scalars())
+
+
+async def blob(connection: AsyncConnection, sha256: bytes) -> bytes | None:
+    """The document of a digest."""
+    body = await connection.scalar(_BLOB, {"sha256": sha256})
+    return None if body is None else bytes(body)
+
+
+async def blob_names(connection: AsyncConnection, after: bytes) -> list[bytes]:
+    """Up to 1000 digests above `after`, in order."""
+    return list((await connection.execute(_BLOB_NAMES, {"after": after})).scalars())
+
+
+async def right_edge(connection: AsyncConnection, size: int) -> TreeBuilder:
+    """The tree of the first `size` records, ready to grow.
+
+    Raises:
+        ValueError: rows are missing.
+    """
+    return TreeBuilder(size, [await hashes(connection, level, n * TILE_WIDTH, width) for level, n, width in edge_tiles(size)])
+
+
+async def fetcher(connection: AsyncConnection, nodes: Sequence[Node]) -> Fetch:
+    """A function that gives the hashes of these nodes, read beforehand: two or three statements for a whole proof.
+
+    Raises:
+        LookupError: from the function, for a node that was not among them or whose rows are missing.
+    """
+    known: dict[Node, bytes] = {}
+    for height, n in nodes:
+        level, first, count = tile_span(height, n)
+        row = await hashes(connection, level, first, count)
+        if len(row) == count:
+            known[height, n] = root(row)
+    return lambda height, n: known[height, n]
+
+
+def leaves_of(level: int) -> int:
+    """Number of records below one hash of a tile level."""
+    return 1 << (TILE_HEIGHT * level)
