@@ -4,11 +4,12 @@
 `auditor` are what they say. `form` is a post of the visitor's own session, its token checked before any handler sees a value.
 """
 
-from typing import Any, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import urlsplit
 
 from litestar import Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
 from litestar.types import Dependencies
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,7 +19,11 @@ from consent.settings import Settings
 from consent.web import session
 from consent.web.form import Form, check_origin, check_token, read_form
 
-AnyRequest = Request[Any, Any, Any]
+T = TypeVar("T")
+
+AnyRequest: TypeAlias = Request[Any, Any, Any]
+Injected: TypeAlias = NamedDependency[SkipValidation[T]]
+"""A value that the application provides under the parameter's name; it was built here, so nothing is to be validated."""
 
 
 def is_https(settings: Settings) -> bool:
@@ -38,7 +43,7 @@ def presented_secret(request: AnyRequest, settings: Settings) -> str | None:
     return value if value and len(value) <= 128 and value.isascii() else None
 
 
-async def provide_guest(request: AnyRequest, engine: AsyncEngine, settings: Settings) -> Visitor | None:
+async def provide_guest(request: AnyRequest, engine: Injected[AsyncEngine], settings: Injected[Settings]) -> Visitor | None:
     """Whoever is signed in, or None."""
     secret = presented_secret(request, settings)
     found = await session.find(engine, secret) if secret else None
@@ -49,7 +54,7 @@ async def provide_guest(request: AnyRequest, engine: AsyncEngine, settings: Sett
     return found.visitor
 
 
-async def provide_visitor(guest: Visitor | None) -> Visitor:
+async def provide_visitor(guest: Injected[Visitor | None]) -> Visitor:
     """Whoever is signed in.
 
     Raises:
@@ -60,32 +65,32 @@ async def provide_visitor(guest: Visitor | None) -> Visitor:
     return guest
 
 
-async def provide_subject_visitor(visitor: Visitor) -> SubjectVisitor:
+async def provide_subject_visitor(visitor: Injected[Visitor]) -> SubjectVisitor:
     """Whoever acts for an enterprise or for herself."""
     return SubjectVisitor.of(visitor)
 
 
-async def provide_staff(visitor: Visitor) -> Staff:
+async def provide_staff(visitor: Injected[Visitor]) -> Staff:
     """A member of staff of any role."""
     return Staff.of(visitor)
 
 
-async def provide_operator(visitor: Visitor) -> Operator:
+async def provide_operator(visitor: Injected[Visitor]) -> Operator:
     """The platform's operator."""
     return Operator.of(visitor)
 
 
-async def provide_regulator(visitor: Visitor) -> Regulator:
+async def provide_regulator(visitor: Injected[Visitor]) -> Regulator:
     """A supervisor."""
     return Regulator.of(visitor)
 
 
-async def provide_auditor(visitor: Visitor) -> Auditor:
+async def provide_auditor(visitor: Injected[Visitor]) -> Auditor:
     """An auditor."""
     return Auditor.of(visitor)
 
 
-async def provide_form(request: AnyRequest, settings: Settings, visitor: Visitor) -> Form:
+async def provide_form(request: AnyRequest, settings: Injected[Settings], visitor: Injected[Visitor]) -> Form:
     """A form sent from a page of this very session.
 
     Raises:

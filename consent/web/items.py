@@ -1,6 +1,6 @@
 """One requested or granted item as a person reads it: catalogue labels, terms in words, and what is not given.
 
-Pure: facts in, texts out. It says who may decide on an item, so that page and post agree; the domain checks it again.
+Pure: facts in, texts out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,8 @@ from typing import Literal
 
 from msgspec import UNSET
 
-from consent.catalogue.model import Catalogue, Field, Item
+from consent.catalogue.model import Catalogue, Field
 from consent.grants.model import Detail
-from consent.parties.access import AccountKind
 from consent.web import words
 from consent.web.words import Words
 
@@ -65,18 +64,7 @@ def purpose_words(catalogue: Catalogue, code: str) -> Words:
     return Words(code, code) if purpose is None else Words(purpose.name.zh, purpose.name.en)
 
 
-def barred(item: Item | None, kind: AccountKind) -> Bar | None:
-    """Who alone may decide on an item, if it is not a visitor of this kind (国办发〔2024〕15号 经信息主体授权: 单独同意)."""
-    if item is None:
-        return "enterprise"
-    if item.consent_subject == "person":
-        return None if kind == "person" else "person"
-    if item.consent_subject == "enterprise":
-        return None if kind == "enterprise" else "enterprise"
-    return None
-
-
-def item_view(catalogue: Catalogue, identifier: str, detail: Detail, kind: AccountKind, names: Mapping[str, str]) -> ItemView:
+def item_view(catalogue: Catalogue, identifier: str, detail: Detail, names: Mapping[str, str], bar: Bar | None = None) -> ItemView:
     """The view of an accepted detail.
 
     Args:
@@ -93,8 +81,8 @@ def item_view(catalogue: Catalogue, identifier: str, detail: Detail, kind: Accou
         name=item_words(catalogue, detail.item),
         category=Words("", "") if item is None else Words(item.category.zh, item.category.en),
         required=detail.necessity == "required",
-        personal=item is not None and item.consent_subject == "person",
-        bar=barred(item, kind),
+        personal=item is not None and item.consent_subject == "person" and item.provision != "open",
+        bar=bar,
         open=item is not None and item.provision == "open",
         action=words.ACTIONS[detail.action],
         purpose=purpose_words(catalogue, detail.purpose),

@@ -17,7 +17,7 @@ from consent.parties.access import Visitor
 from consent.parties.accounts import authenticate
 from consent.settings import Settings
 from consent.web import session
-from consent.web.access import AnyRequest, is_https, issuer_origin, presented_secret
+from consent.web.access import AnyRequest, Injected, is_https, issuer_origin, presented_secret
 from consent.web.form import Form, check_origin, check_token, read_form
 from consent.web.security import own_path
 from consent.web.templates import page
@@ -52,14 +52,14 @@ def _login_page(
 
 
 @get("/login")
-async def show_login(request: AnyRequest, settings: Settings, guest: Visitor | None) -> Response[Any]:
+async def show_login(request: AnyRequest, settings: Injected[Settings], guest: Injected[Visitor | None]) -> Response[Any]:
     """The form; whoever is signed in already goes on."""
     target = own_path(request.query_params.get("next"))
     return _login_page(request, settings, target=target) if guest is None else see_other(target)
 
 
 @post("/login")
-async def log_in(request: AnyRequest, settings: Settings, engine: AsyncEngine) -> Response[Any]:
+async def log_in(request: AnyRequest, settings: Injected[Settings], engine: Injected[AsyncEngine]) -> Response[Any]:
     """Check the password and start a session."""
     check_origin(request, issuer_origin(settings))
     form = await read_form(request)
@@ -78,7 +78,12 @@ async def log_in(request: AnyRequest, settings: Settings, engine: AsyncEngine) -
 
 
 @post("/logout")
-async def log_out(request: AnyRequest, settings: Settings, engine: AsyncEngine, form: Form) -> Response[bytes]:  # noqa: ARG001
+async def log_out(
+    request: AnyRequest,
+    settings: Injected[Settings],
+    engine: Injected[AsyncEngine],
+    form: Injected[Form],  # noqa: ARG001 - its token is checked before this runs
+) -> Response[bytes]:
     """End the session here and in the database; `form` has checked that its owner asks."""
     secret = presented_secret(request, settings)
     if secret is not None:

@@ -80,13 +80,13 @@ ROLES: Mapping[str, Words] = {
     "auditor": Words("审计人员", "auditor"),
 }
 
-GRANT_STATES: Mapping[str, Chip] = {
+STATES: Mapping[str, Chip] = {
     "active": Chip("有效", "active", "good"),
     "expired": Chip("已到期", "expired", "plain"),
-    "suspended": Chip("已暂停", "suspended", "warn"),
-    "institution_suspended": Chip("机构被暂停", "institution suspended", "warn"),
+    "suspended": Chip("暂停中", "on hold", "warn"),
     "revoked": Chip("已撤回", "revoked", "plain"),
 }
+"""States of a grant and of an item in it."""
 
 EVENTS: Mapping[str, Words] = {
     "grant.approved": Words("同意授权", "Granted"),
@@ -144,6 +144,12 @@ def frequency(most: int | None, per: str | None) -> Words:
         return Words("仅限 1 次", "once only") if most == 1 else Words(f"一共最多 {most} 次", f"at most {most} times in all")
     zh, en = _PERIODS[per]
     return Words(f"{zh}最多 {most} 次", f"at most {most} times {en}" if most > 1 else f"at most once {en}")
+
+
+def used(times: int, per: str) -> Words:
+    """How often an item was used in the present period."""
+    zh, en = {"day": ("今天", "today"), "month": ("本月", "this month")}.get(per, ("至今", "so far"))
+    return Words(f"{zh}已使用 {times} 次", f"used {times}× {en}")
 
 
 def retention(days: int | None) -> Words:
