@@ -1,0 +1,234 @@
+"""Gathering what a batch of checks is judged on: one query for the batch, at one instant of the database's clock.
+
+Institutions change seldom, so each process keeps them by version; the recheck under the ledger's lock (store.py) compares versions, so a
+stale one costs a second round and never a wrong answer. Everything here is fact: nothing is left out or added by what it would lead to.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from consent.clock import SHANGHAI, shanghai_day, to_ms
+from consent.decisions.model import UNKNOWN, Check, Facts, GrantItem, Known, Loan, Recorded, Ticket
+from consent.parties import store as parties
+
+# The instant is the later of the database's clock and the newest record's time, because the decision's own record will not be earlier.
+_FACTS = text("""
+    with instant as materialized (
+      select date_trunc('milliseconds', greatest(clock_timestamp(), (select time from ledger_record order by idx desc limit 1))) as now
+    ), today as materialized (
+      select now, to_char(now at time zone 'UTC' + interval '8 hours', 'YYYY-MM-DD') as day from instant
+    )
+    select a.n, today.now, s.version as subject_version, s.level, s.status, p.pseudonym, g.items as grants,
+           (select sum(c.version) from consent_grant c where c.enterprise_id = s.id and c.institution_id = a.institution) as grants_version,
+           l.phase, l.product, l.version as loan_version, m.items as model_items,
+           cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution, t.identifier as ticket_identifier,
+           t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf
+      from unnest(cast(:n as int[]), cast(:institution as text[]), cast(:identifier as text[]), cast(:items as text[]),
+                  cast(:loan as text[]), cast(:model as text[]), cast(:ticket as text[]), cast(:request_key as bytea[]))
+             as a (n, institution, identifier, items, loan, model, ticket, request_key)
+     cross join today
+      left join subject s on s.uscc = a.identifier
+      left join pseudonym p on p.institution_id = a.institution and p.identifier = a.identifier
+      left join lateral (
+        select cast(json_agg(json_build_array(
+                 i.grant_id, i.seq, c.granted_by, c.status, i.item, i.status, i.action, i.purpose, i.product, i.fields, i.data_from,
+                 cast(extract(epoch from i.valid_until) * 1000 as bigint), i.frequency_max, i.frequency_per,
+                 coalesce((select u.used from grant_use u where u.grant_id = i.grant_id and u.seq = i.seq and u.period =
+                   case i.frequency_per when 'day' then today.day when 'month' then left(today.day, 7) else 'total' end), 0),
+                 i.via, i.processor, i.retention_days)) as text) as items
+          from consent_grant c join grant_item i on i.grant_id = c.id
+         where c.enterprise_id = s.id and c.institution_id = a.institution and i.item = any(string_to_array(a.items, ','))
+           and (c.subject_id = c.enterprise_id or exists (select from person_link k
+                 where k.person_id = c.subject_id and k.enterprise_id = c.enterprise_id and k.ended_at is null))
+      ) g on true
+      left join loan l on l.institution_id = a.institution and l.id = a.loan and l.subject_id = s.id
+      left join model m on m.id = a.model and m.institution_id = a.institution and m.status = 'active'
+      left join decision t on t.id = a.ticket
+      left join decision d on d.request_key = a.request_key
+      left join ledger_record r on r.idx = d.idx
+     order by a.n
+""")
+
+_grants = msgspec.json.Decoder(list[GrantItem])
+_ticket = msgspec.json.Decoder(dict[str, Any])
+
+
+class FactSource:
+    """Reads facts for batches; keeps institutions by version."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._known: dict[str, Known] = {}
+
+    def forget(self, institution_ids: Iterable[str]) -> None:
+        """Read these institutions anew next time: one of them changed."""
+        for institution_id in institution_ids:
+            self._known.pop(institution_id, None)
+
+    async def gather(self, checks: Sequence[Check]) -> list[Facts]:
+        """The facts of each check, in order.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError, OSError: as the database answered.
+        """
+        async with self._engine.connect() as connection:
+            known = await self._institutions(connection, checks)
+            pairs = [(pseudonym_owner(check, known), check.identifier) for check in checks]
+            rows = (await connection.execute(_FACTS, _parameters(checks, pairs))).all()
+            pseudonyms = await _complete(connection, pairs, [row.pseudonym for row in rows])
+        return [_facts(check, known, row, name) for check, row, name in zip(checks, rows, pseudonyms, strict=True)]
+
+    async def institution(self, institution_id: str) -> Known | None:
+        """One institution as it is now."""
+        async with self._engine.connect() as connection:
+            return await _load(connection, institution_id)
+
+    async def _institutions(self, connection: AsyncConnection, checks: Sequence[Check]) -> dict[str, Known]:
+        asked = {check.institution for check in checks} | {check.platform for check in checks if check.platform is not None}
+        for institution_id in asked.difference(self._known):
+            known = await _load(connection, institution_id)
+            if known is not None:
+                self._known[institution_id] = known
+        return {institution_id: self._known[institution_id] for institution_id in asked if institution_id in self._known}
+
+
+def pseudonym_owner(check: Check, known: dict[str, Known]) -> str:
+    """For whom the enterprise gets a pseudonym: institutions that nobody registered share one."""
+    return check.institution if check.institution in known else UNKNOWN
+
+
+def policy_input(key: str, check: Check, facts: Facts) -> dict[str, Any]:
+    """One check as the policies take it. Times in ms since the epoch, days as YYYY-MM-DD."""
+    return {
+        "key": key,
+        "now": facts.now,
+        "today": facts.today,
+        "action": check.action,
+        "purpose": check.purpose,
+        "product": check.product,
+        "loan": None if facts.loan is None else {"phase": facts.loan.phase, "product": facts.loan.product},
+        "model": None if check.model is None else {"registered": facts.model_items is not None, "items": facts.model_items or []},
+        "processor": check.processor,
+        "via": check.via,
+        "service": "single",
+        "data_from": check.data_from,
+        "data_to": check.data_to,
+        "caller": {"kind": "institution" if check.platform is None else "platform", "attested": check.attested},
+        "institution": None if facts.institution is None else facts.institution.facts,
+        "platform": None if facts.platform is None else facts.platform.facts,
+        "terminal": "unregistered",
+        "subject": {"verified": facts.verified},
+        "ticket": None if facts.ticket is None else {"valid": facts.ticket.open, "items": facts.ticket.items},
+        "items": [{"item": asked.item, "fields": asked.fields, "claimed": asked.claimed} for asked in check.items],
+        "grants": [_grant_input(grant) for grant in facts.grants],
+    }
+
+
+def _grant_input(grant: GrantItem) -> dict[str, Any]:
+    return {
+        "grant_id": grant.grant_id,
+        "identifier": grant.identifier,
+        "by": grant.by,
+        "status": grant.status,
+        "item": grant.item,
+        "item_status": grant.item_status,
+        "action": grant.action,
+        "purpose": grant.purpose,
+        "product": grant.product,
+        "fields": grant.fields,
+        "data_from": grant.data_from,
+        "valid_until": grant.valid_until,
+        "frequency": None if grant.frequency_max is None else {"max": grant.frequency_max, "per": grant.frequency_per},
+        "used": grant.used,
+        "via": grant.via,
+        "processor": grant.processor,
+        "retention_days": grant.retention_days,
+    }
+
+
+async def _load(connection: AsyncConnection, institution_id: str) -> Known | None:
+    institution = await parties.institution(connection, institution_id)
+    if institution is None:
+        return None
+    edges = tuple(to_ms(at) for at in (institution.assessed_from, institution.assessed_until) if at is not None)
+    return Known(institution.version, institution.facts(), edges)
+
+
+def _parameters(checks: Sequence[Check], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "n": list(range(len(checks))),
+        "institution": [owner for owner, _ in pairs],
+        "identifier": [identifier for _, identifier in pairs],
+        "items": [",".join([asked.item for asked in check.items]) for check in checks],
+        "loan": [check.loan for check in checks],
+        "model": [check.model for check in checks],
+        "ticket": [check.ticket for check in checks],
+        "request_key": [check.request_key for check in checks],
+    }
+
+
+async def _complete(connection: AsyncConnection, pairs: Sequence[tuple[str, str]], names: Sequence[str | None]) -> list[str]:
+    """Pseudonyms for all: an enterprise that nobody registered gets one like any other, so that nothing tells them apart.
+
+    A crash after this leaves a pseudonym that no record uses yet; the next check of the pair uses it.
+    """
+    missing = sorted({pair for pair, name in zip(pairs, names, strict=True) if name is None})
+    if not missing:
+        return [name for name in names if name is not None]
+    await parties.insert_pseudonyms(connection, [(*pair, f"p_{secrets.token_urlsafe(16)}") for pair in missing])
+    made = await parties.pseudonyms(connection, missing)
+    return [name or made[pair] for pair, name in zip(pairs, names, strict=True)]
+
+
+def _facts(check: Check, known: dict[str, Known], row: Any, pseudonym: str) -> Facts:
+    now = to_ms(row.now)
+    institution = known.get(check.institution)
+    platform = None if check.platform is None else known.get(check.platform)
+    grants = _grants.decode(row.grants) if row.grants is not None else []
+    ticket = None if check.ticket is None else _read_ticket(check, row, now)
+    edges = [_midnight(row.now), *(grant.valid_until for grant in grants)]
+    for party in (institution, platform):
+        if party is not None:
+            edges.extend(party.edges)
+    if ticket is not None:
+        edges.append(ticket.until)
+    return Facts(
+        now=now,
+        today=shanghai_day(row.now),
+        institution=institution,
+        platform=platform,
+        subject_version=row.subject_version,
+        # An enterprise that never registered answers like one that granted nothing, so it counts as verified (design §3.10).
+        verified=row.subject_version is None or (row.level == "real_name" and row.status == "active"),
+        pseudonym=pseudonym,
+        grants=grants,
+        grants_version=int(row.grants_version or 0),
+        loan=None if row.phase is None else Loan(row.phase, row.product, row.loan_version),
+        model_items=row.model_items,
+        ticket=ticket,
+        recorded=None if row.request_hash is None else Recorded(row.request_hash, row.response, row.idx, row.leaf),
+        valid_before=min(edge for edge in edges if edge > now),
+    )
+
+
+def _read_ticket(check: Check, row: Any, now: int) -> Ticket:
+    """The ticket as far as it is this check's: a foreign, spent or unknown one tells nothing of what it was for."""
+    if row.ticket is None or row.ticket_until is None:
+        return Ticket(open=False, until=0, items={})
+    terms, until = _ticket.decode(row.ticket), to_ms(row.ticket_until)
+    same = (row.ticket_institution, row.ticket_identifier, terms["action"], terms["purpose"]) == (*check.pair, check.action, check.purpose)
+    if not same or row.redeemed_by is not None or until <= now:
+        return Ticket(open=False, until=0, items={})
+    return Ticket(open=True, until=until, items=terms["items"])
+
+
+def _midnight(now: datetime) -> int:
+    """The end of the day in Asia/Shanghai, when days and months of counting change and `today` moves."""
+    day = now.astimezone(SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
+    return to_ms(day + timedelta(days=1))

@@ -1,0 +1,133 @@
+"""What a decision says outward: the reply to the caller (design §4) and the event for the ledger.
+
+The caller gets its own words back; the ledger gets registered ids, catalogue words, pseudonyms and salted digests only (design §3.9).
+"""
+
+import base64
+import functools
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from consent.catalogue.model import Catalogue
+from consent.decisions.answers import CheckAnswer, ItemAnswer
+from consent.decisions.codes import solution
+from consent.decisions.model import UNKNOWN, Decided
+from consent.ledger import events
+
+_encode = msgspec.json.Encoder().encode
+
+
+def reply_head(decision_id: str, answer: CheckAnswer, catalogue_version: str) -> bytes:
+    """The reply up to where the ledger's part follows, which is known only once the record is."""
+    context = {
+        "id": decision_id,
+        "outcome": answer.outcome,
+        "codes": answer.codes,
+        "items": [_item(item) for item in answer.items],
+        "solution": _solution(tuple(answer.codes)),
+        "policy": answer.revision,
+        "catalogue": catalogue_version,
+    }
+    return _encode({"decision": answer.decision, "context": context})[:-2]
+
+
+def reply_body(head: bytes, index: int, leaf: bytes) -> bytes:
+    """The whole reply. It may not be kept for later: a grant can be revoked at any moment, so `max_age_seconds` is 0."""
+    return b'%b,"ledger":{"index":%d,"leaf":"%b"},"max_age_seconds":0}}' % (head, index, base64.b64encode(leaf))
+
+
+def error_body(status: int, code: str, zh: str, en: str) -> bytes:
+    """One of several evaluations that could not be decided. AuthZEN 1.0: closed, with the error in the context."""
+    return _encode({"decision": False, "context": {"error": {"status": status, "message": en, "code": code, "zh": zh, "en": en}}})
+
+
+def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecided:
+    """The record's data."""
+    check, facts, answer = decided.check, decided.facts, decided.answer
+    institution = facts.institution
+    known_purpose = check.purpose in catalogue.purposes or check.purpose in catalogue.not_financing
+    products = institution.facts["products"] if institution is not None else ()
+    return events.AccessDecided(
+        id=decided.id,
+        institution=UNKNOWN if institution is None else check.institution,
+        platform=check.platform,
+        client=check.client,
+        subject=facts.pseudonym,
+        action=check.action if check.action in catalogue.vocabulary.actions else UNKNOWN,  # type: ignore[arg-type]
+        purpose=check.purpose if known_purpose else UNKNOWN,
+        product=check.product if check.product is None or check.product in products else UNKNOWN,
+        loan=_digest(check.loan),
+        request=_digest(check.request_id),
+        items=tuple(_decided_item(item, asked.fields, catalogue) for asked, item in zip(check.items, answer.items, strict=True)),
+        decision=answer.decision,
+        outcome=answer.outcome,
+        codes=tuple(answer.codes),
+        redeems=decided.redeems,
+        attested=check.attested,
+        uses=tuple(events.Use(grant=use.grant_id, identifier=f"d{use.seq}", period=use.period, used=use.used) for use in decided.uses),
+        policy=answer.revision,
+        catalogue=catalogue.version,
+    )
+
+
+def solutions(denied: Iterable[str]) -> dict[str, str]:
+    """What would cure a denial with these codes, for people, in both languages; empty without codes."""
+    words = [solution(code) for code in denied]
+    return {"zh": "".join(word.zh for word in words), "en": " ".join(word.en for word in words)} if words else {}
+
+
+def ticket_terms(decided: Decided) -> str | None:
+    """The terms as they are stored."""
+    terms = decided.ticket
+    return None if terms is None else _encode(terms).decode()
+
+
+def _item(item: ItemAnswer) -> dict[str, Any]:
+    return {
+        "item": item.item,
+        "outcome": item.outcome,
+        "basis": item.basis,
+        "grant_id": item.grant_id,
+        "fields": item.fields,
+        "withheld": item.withheld,
+        "codes": item.codes,
+        "obligations": item.obligations,
+        "flags": item.flags,
+    }
+
+
+def _decided_item(item: ItemAnswer, requested: tuple[str, ...] | None, catalogue: Catalogue) -> events.DecidedItem:
+    known = item.item in catalogue.items
+    return events.DecidedItem(
+        item=item.item if known else UNKNOWN,
+        fields_requested=None if requested is None else _fields(requested, item.item, catalogue),
+        outcome=item.outcome,
+        basis=item.basis,
+        grant=item.grant_id,
+        identifier=item.identifier,
+        fields=tuple(item.fields),
+        withheld=_fields(item.withheld, item.item, catalogue),
+        codes=tuple(item.codes),
+    )
+
+
+def _fields(fields: Iterable[str], item: str, catalogue: Catalogue) -> tuple[str, ...]:
+    """Field codes of the item; all others together stand once as `unknown`."""
+    known = catalogue.field_codes.get(item, ())
+    return tuple(dict.fromkeys(field if field in known else UNKNOWN for field in fields))
+
+
+def _digest(text: str | None) -> str | None:
+    """A caller's own reference as SHA-256(salt || text) under a fresh salt that is kept nowhere: nobody can try numbers against it."""
+    if text is None:
+        return None
+    return base64.urlsafe_b64encode(hashlib.sha256(os.urandom(32) + text.encode()).digest()).decode().rstrip("=")
+
+
+@functools.lru_cache(maxsize=1024)
+def _solution(denied: tuple[str, ...]) -> msgspec.Raw:
+    return msgspec.Raw(_encode(solutions(denied) or None))

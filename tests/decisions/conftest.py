@@ -1,0 +1,37 @@
+"""A populated world for each test; after it the whole ledger is read again and held against the rules that it must keep."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from decisions_replay import replay
+from decisions_world import CATALOGUE, World, rego
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from consent.decisions.engine import PolicyEngine, RegopyEngine
+from consent.decisions.service import DecisionService
+
+
+@pytest.fixture(scope="session")
+def policy() -> Iterator[RegopyEngine]:
+    """The product's policies; compiled once."""
+    engine = rego()
+    yield engine
+    engine._pool.shutdown(wait=True)
+
+
+@pytest.fixture
+async def world(engine: AsyncEngine) -> AsyncIterator[World]:
+    """Registered parties. Afterwards no record may contradict those before it."""
+    made = World(engine)
+    await made.populate()
+    yield made
+    replay(await made.records())
+
+
+@pytest.fixture
+async def service(engine: AsyncEngine, policy: PolicyEngine, world: World) -> AsyncIterator[DecisionService]:
+    """A running service on the test's database."""
+    made = DecisionService(engine, policy, CATALOGUE)
+    await made.start()
+    yield made
+    await made.stop()

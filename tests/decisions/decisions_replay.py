@@ -1,0 +1,88 @@
+"""An oracle that shares no code with the service: it reads the records in order and refuses a permit that those before it do not allow."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from consent_audit.record import Record
+
+
+class Refuted(AssertionError):
+    """A record contradicts those before it."""
+
+
+def replay(records: list[Record]) -> None:
+    """Hold every decision against the grants, counters and tickets recorded before it.
+
+    Raises:
+        Refuted: a permit on a grant that was not in force, over the frequency, on a spent ticket, or for fields that were not granted.
+    """
+    live: dict[tuple[str, str], dict[str, Any]] = {}
+    owners: dict[str, tuple[str, str]] = {}
+    used: Counter[tuple[str, str, str]] = Counter()
+    permits: dict[str, dict[str, Any]] = {}
+    redeemed: set[str] = set()
+    ids: set[str] = set()
+    for record in records:
+        data = record.data
+        if record.type == "grant.approved":
+            for detail in data["details"]:
+                live[data["grant"], detail["identifier"]] = detail
+            owners[data["grant"]] = (data["institution"], data["subject"])
+        elif record.type == "grant.narrowed":
+            for identifier in data["removed"]:
+                live.pop((data["grant"], identifier))
+        elif record.type == "grant.revoked":
+            for key in [key for key in live if key[0] == data["grant"]]:
+                live.pop(key)
+        elif record.type == "access.decided":
+            if data["id"] in ids:
+                raise Refuted("two decisions have one id")
+            ids.add(data["id"])
+            _hold(record, live, owners)
+            _count(record, live, used)
+            if data["redeems"] is not None:
+                _redeem(record, permits, redeemed)
+            if data["attested"] == "institution":
+                permits[data["id"]] = {**data, "time": record.time}
+
+
+def _hold(record: Record, live: dict[tuple[str, str], dict[str, Any]], owners: dict[str, tuple[str, str]]) -> None:
+    for item in record.data["items"]:
+        if item["outcome"] == "deny" or item["grant"] is None:
+            continue
+        detail = live.get((item["grant"], item["identifier"]))
+        if detail is None or owners[item["grant"]][0] != record.data["institution"]:
+            raise Refuted(f"record {record.index} permits on a grant that is not in force")
+        if detail["valid_until"] <= record.time or not set(item["fields"]) <= set(detail["fields"]) or detail["item"] != item["item"]:
+            raise Refuted(f"record {record.index} permits beyond its grant")
+
+
+def _count(record: Record, live: dict[tuple[str, str], dict[str, Any]], used: "Counter[tuple[str, str, str]]") -> None:
+    uses = {(use["grant"], use["identifier"]): use for use in record.data["uses"]}
+    wanted = {
+        (item["grant"], item["identifier"])
+        for item in record.data["items"]
+        if item["outcome"] != "deny" and item["grant"] is not None and live[item["grant"], item["identifier"]]["frequency"] is not None
+    }
+    if set(uses) != (wanted if record.data["platform"] is not None else set()):
+        raise Refuted(f"record {record.index} counts other uses than it permits")
+    for (grant, identifier), use in uses.items():
+        used[grant, identifier, use["period"]] += 1
+        if used[grant, identifier, use["period"]] != use["used"] or use["used"] > live[grant, identifier]["frequency"]["max"]:
+            raise Refuted(f"record {record.index} counts wrongly")
+
+
+def _redeem(record: Record, permits: dict[str, dict[str, Any]], redeemed: set[str]) -> None:
+    data, permit = record.data, permits.get(record.data["redeems"])
+    if permit is None or data["redeems"] in redeemed:
+        raise Refuted(f"record {record.index} redeems an unknown or spent ticket")
+    redeemed.add(data["redeems"])
+    if any(data[name] != permit[name] for name in ("institution", "subject", "action", "purpose")):
+        raise Refuted(f"record {record.index} redeems a ticket of somebody or something else")
+    if (datetime.fromisoformat(record.time) - datetime.fromisoformat(permit["time"])).total_seconds() >= 300:
+        raise Refuted(f"record {record.index} redeems a ticket too late")
+    allowed = {item["item"]: set(item["fields"]) for item in permit["items"] if item["outcome"] != "deny"}
+    for item in data["items"]:
+        if item["outcome"] != "deny" and not set(item["fields"]) <= allowed.get(item["item"], set()):
+            raise Refuted(f"record {record.index} redeems more than the ticket holds")

@@ -1,0 +1,204 @@
+"""What a check answers, from the question to the committed record."""
+
+import base64
+from datetime import timedelta
+from typing import Any
+
+from decisions_world import BANK, CATALOGUE, OPEN, OTHER_BANK, PERSON, PLATFORM, STATUS, TAX, VERIFY, World, ask, caller, new_uscc
+
+from consent.decisions.service import DecisionService
+
+
+async def test_granted_item_is_permitted(service: DecisionService, world: World) -> None:
+    """A grant to this bank for this purpose permits the item in detail, and the reply names the committed record."""
+    grant = await world.grant(TAX)
+    reply = await ask(service, BANK, world.enterprise)
+    context = reply["context"]
+    assert reply["decision"] is True
+    assert context["outcome"] == "full"
+    assert context["items"][0]["basis"] == "grant"
+    assert context["items"][0]["grant_id"] == grant.id
+    assert set(context["items"][0]["fields"]) == set(CATALOGUE.field_codes[TAX])
+    assert context["solution"] is None
+    assert context["max_age_seconds"] == 0
+    record = (await world.records("access.decided"))[-1]
+    assert record.index == context["ledger"]["index"]
+    assert record.data["id"] == context["id"]
+    assert record.data["policy"] == context["policy"]
+
+
+async def test_reply_has_the_members_of_the_contract_in_order(service: DecisionService, world: World) -> None:
+    """Design §4 fixes the reply; programs of others read it."""
+    reply = await ask(service, BANK, world.enterprise, [TAX, OPEN])
+    context = reply["context"]
+    assert list(reply) == ["decision", "context"]
+    assert list(context) == ["id", "outcome", "codes", "items", "solution", "policy", "catalogue", "ledger", "max_age_seconds"]
+    names = ["item", "outcome", "basis", "grant_id", "fields", "withheld", "codes", "obligations", "flags"]
+    assert [list(item) for item in context["items"]] == [names, names]
+    assert set(context["solution"]) == {"zh", "en"}
+    assert len(base64.b64decode(context["ledger"]["leaf"])) == 32
+
+
+async def test_open_item_needs_no_grant(service: DecisionService, world: World) -> None:
+    """What the lists share openly is permitted to an institution in good standing, also about an enterprise that nobody registered."""
+    for enterprise in (world.enterprise, new_uscc()):
+        reply = await ask(service, BANK, enterprise, [OPEN])
+        assert reply["context"]["items"][0]["basis"] == "open"
+        assert reply["context"]["items"][0]["outcome"] in {"permit", "permit_masked"}
+
+
+async def test_person_grants_what_is_hers(service: DecisionService, world: World) -> None:
+    """An item about a natural person is permitted on her own grant and on nobody else's."""
+    before = await ask(service, BANK, world.enterprise, [PERSON], action="verify")
+    assert before["context"]["codes"] == ["item.person_consent_required"]
+    grant = await world.grant(PERSON, by="person", action="verify")
+    after = await ask(service, BANK, world.enterprise, [PERSON], action="verify")
+    assert after["context"]["items"][0]["basis"] == "person"
+    assert after["context"]["items"][0]["grant_id"] == grant.id
+
+
+async def test_verification_item_gives_matches_only(service: DecisionService, world: World) -> None:
+    """An item that its provider only verifies answers a query with verify_only, which is not what a query asks in full."""
+    await world.grant(VERIFY)
+    reply = await ask(service, BANK, world.enterprise, [VERIFY])
+    assert reply["context"]["items"][0]["outcome"] == "verify_only"
+    assert reply["decision"] is False
+
+
+async def test_partial_when_one_item_is_not_granted(service: DecisionService, world: World) -> None:
+    """One granted and one other item: partial, false, the granted one served."""
+    await world.grant(TAX)
+    reply = await ask(service, BANK, world.enterprise, [TAX, STATUS])
+    assert reply["decision"] is False
+    assert reply["context"]["outcome"] == "partial"
+    assert [item["outcome"] for item in reply["context"]["items"]] == ["permit", "deny"]
+    assert reply["context"]["codes"] == ["item.not_granted"]
+
+
+async def test_only_the_granted_fields_are_served(service: DecisionService, world: World) -> None:
+    """Fields outside the grant are withheld with a code."""
+    field = f"{TAX}.03"
+    await world.grant(TAX, fields=[field])
+    reply = await ask(service, BANK, world.enterprise)
+    item = reply["context"]["items"][0]
+    assert item["fields"] == [field]
+    assert item["outcome"] == "permit_masked"
+    assert "field.not_granted" in item["codes"]
+
+
+async def test_unknown_enterprise_other_banks_grant_and_no_grant_answer_alike(service: DecisionService, world: World) -> None:
+    """No bank learns from the answer whether an enterprise is here or whom else it deals with (design §3.10)."""
+    await world.grant(TAX)
+    registered = await ask(service, OTHER_BANK, world.enterprise, institution="bank-b")
+    stranger = await ask(service, OTHER_BANK, new_uscc(), institution="bank-b")
+    assert _told(registered) == _told(stranger)
+    records = await world.records("access.decided")
+    assert [_shape(record.data) for record in records[-2:-1]] == [_shape(record.data) for record in records[-1:]]
+
+
+async def test_same_enterprise_has_another_pseudonym_for_each_institution(service: DecisionService, world: World) -> None:
+    """Records of two banks about one enterprise cannot be joined; those of one bank can."""
+    await ask(service, BANK, world.enterprise)
+    await ask(service, OTHER_BANK, world.enterprise, institution="bank-b")
+    await ask(service, BANK, world.enterprise)
+    first, second, third = [record.data["subject"] for record in (await world.records("access.decided"))]
+    assert first != second
+    assert first == third
+    assert world.enterprise not in str([record.data for record in await world.records()])
+
+
+async def test_unknown_institution_is_a_recorded_denial(service: DecisionService, world: World) -> None:
+    """A platform that asks for an institution which nobody registered is told so, and the ledger does not hold the name."""
+    reply = await ask(service, PLATFORM, world.enterprise, institution="bank-nowhere")
+    assert reply["context"]["codes"] == ["institution.unknown"]
+    record = (await world.records("access.decided"))[-1]
+    assert record.data["institution"] == "unknown"
+    assert record.data["platform"] == "platform-a"
+    assert "nowhere" not in str(record.data)
+
+
+async def test_unknown_words_are_denied_and_stand_as_unknown(service: DecisionService, world: World) -> None:
+    """An unknown item, field, action, purpose or product is a denial; the ledger repeats none of them."""
+    asked: list[dict[str, Any]] = [
+        {"items": ["SECRET-WORD"]},
+        {"items": [TAX], "fields": {TAX: ["SECRET.01", "SECRET.02"]}},
+        {"items": [TAX], "action": "secretaction"},
+        {"items": [TAX], "purpose": "secretpurpose"},
+        {"items": [TAX], "product": "secretproduct"},
+    ]
+    for options in asked:
+        reply = await ask(service, BANK, world.enterprise, **options)
+        assert reply["decision"] is False
+        assert reply["context"]["outcome"] == "none"
+        assert reply["context"]["codes"]
+    records = await world.records("access.decided")
+    assert len(records) == len(asked)
+    assert "secret" not in str([record.data for record in records]).lower()
+    assert records[1].data["items"][0]["fields_requested"] == ["unknown"]
+
+
+async def test_marketing_is_not_financing(service: DecisionService, world: World) -> None:
+    """A known word that is no financing purpose has a code and stands in the ledger by its name."""
+    await world.grant(TAX)
+    reply = await ask(service, BANK, world.enterprise, purpose="marketing")
+    assert reply["context"]["codes"] == ["purpose.not_financing"]
+    assert (await world.records("access.decided"))[-1].data["purpose"] == "marketing"
+
+
+async def test_free_references_stand_as_salted_digests(service: DecisionService, world: World) -> None:
+    """Loan number and request_id are the caller's own; equal ones look different in the ledger, and never like themselves."""
+    for n in range(2):
+        await ask(service, BANK, world.enterprise, loan="LOAN-2026-1", request_id=f"request-{n}")
+    first, second = await world.records("access.decided")
+    assert len(first.data["loan"]) == len(first.data["request"]) == 43
+    assert first.data["loan"] != second.data["loan"]
+    assert "LOAN" not in str(first.data)
+
+
+async def test_expired_grant_permits_nothing(service: DecisionService, world: World) -> None:
+    """Expiry is computed when asked, by the database's clock."""
+    await world.grant(TAX, lasting=timedelta(seconds=0.6))
+    assert (await ask(service, BANK, world.enterprise))["decision"] is True
+    codes: list[str] = []
+    while not codes:
+        codes = (await ask(service, BANK, world.enterprise))["context"]["codes"]
+    assert codes == ["grant.expired"]
+
+
+async def test_narrowing_and_revoking_hold_for_the_next_check(service: DecisionService, world: World) -> None:
+    """Effective at once, item by item and as a whole."""
+    grant = await world.grant(TAX, STATUS)
+    assert (await ask(service, BANK, world.enterprise, [TAX, STATUS]))["decision"] is True
+    await world.narrow(grant, "item-0")
+    reply = await ask(service, BANK, world.enterprise, [TAX, STATUS])
+    assert [item["codes"] for item in reply["context"]["items"]] == [["grant.revoked"], []]
+    await world.revoke(grant)
+    assert (await ask(service, BANK, world.enterprise, [TAX, STATUS]))["context"]["outcome"] == "none"
+
+
+async def test_suspended_enterprise_is_not_verified(service: DecisionService, world: World) -> None:
+    """A grant of an enterprise whose registration is not in order serves nobody."""
+    await world.grant(TAX)
+    from consent.ledger.writer import write
+    from consent.parties import service as parties
+
+    async with write(world.engine) as tx:
+        await parties.change_subject(tx, world.enterprise_id, status="suspended")  # type: ignore[arg-type]
+    assert (await ask(service, BANK, world.enterprise))["context"]["codes"] == ["subject.not_verified"]
+
+
+async def test_platform_may_also_ask_as_an_institution_when_registered_for_it(service: DecisionService, world: World) -> None:
+    """Scope `check` alone never asks for others, whatever kind the caller is."""
+    both = caller("platform-a", "check", "check:any", kind="platform")
+    reply = await ask(service, both, world.enterprise, [OPEN], institution="platform-a")
+    assert reply["context"]["id"]
+    assert (await world.records("access.decided"))[-1].data["attested"] == "institution"
+
+
+def _told(reply: dict[str, Any]) -> dict[str, Any]:
+    context = {name: value for name, value in reply["context"].items() if name not in {"id", "ledger"}}
+    return {**reply, "context": context}
+
+
+def _shape(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in {"id", "subject"}}
