@@ -5,6 +5,7 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ from typing import Any
 from consent_audit.archive import TarWriter
 from consent_audit.hashing import TILE_WIDTH, TreeBuilder, leaf_hash
 from consent_audit.note import Checkpoint, Signer
-from consent_audit.record import encode_record
+from consent_audit.record import encode_record, format_time
 from consent_audit.tiles import ENTRIES, bundle_encode, tile_files
 
 SIGNER = Signer("audit.example.org/consent", bytes(range(32)))
 NOTICE = "充分告知企业相关风险\n".encode()
-TIME = "2026-11-20T08:00:{:02d}.{:03d}Z"
+
+
+def time_of(index: int) -> str:
+    """A millisecond later with each record."""
+    return format_time(datetime(2026, 11, 20, 8, tzinfo=UTC) + timedelta(milliseconds=index))
 
 
 def event(index: int) -> tuple[str, dict[str, Any]]:
@@ -36,7 +41,7 @@ def records(size: int, *, first: int = 0, prev: bytes = bytes(32), salt: str = "
         kind, data = event(index)
         if salt and index:
             data["id"] = salt
-        raw = encode_record(index, prev, TIME.format(index // 1000, index % 1000), kind, data)
+        raw = encode_record(index, prev, time_of(index), kind, data)
         prev = leaf_hash(raw)
         made.append(raw)
     return made

@@ -50,6 +50,7 @@ class Audit:
         self._full: dict[tuple[int, int], Sequence[bytes]] = {}
         self._prev = _spell(FIRST_PREV)
         self._time = ""
+        self._shift = 0
 
     def bundle(self, tile: Tile, data: bytes) -> None:
         """Judge the records of the next bundle.
@@ -141,7 +142,8 @@ class Audit:
         except Malformed as error:
             self._add(error.code, index, str(error))
             return
-        if record.index != index:
+        shift, self._shift = self._shift, record.index - index
+        if self._shift not in {0, shift}:  # one finding where a gap begins, not one for each record behind it
             self._add("record.index", index, f"carries index {record.index}; a record was dropped, added or moved")
         if _spell(record.prev) != prev:
             what = "the zero hash" if index == 0 else f"the hash of record {index - 1} as shown here"

@@ -56,6 +56,13 @@ class Report:
         else:
             self.omitted += 1
 
+    def sort(self) -> None:
+        """Put first what explains the rest: a broken promise, then the first record at fault, then tiles and documents."""
+        rank = {"checkpoint.rollback": 0, "checkpoint.inconsistent": 0, "tree.root": 3}
+        self.findings.sort(
+            key=lambda found: (rank.get(found.code, 1 if found.place.startswith("record") else 2), found.index is None, found.index or 0)
+        )
+
     @property
     def verdict(self) -> Verdict:
         """Refuted before unchecked before verified."""

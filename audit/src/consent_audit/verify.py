@@ -33,6 +33,7 @@ def verify(source: Source, verifier: Verifier, *, seen: Checkpoint | None = None
         _run(source, verifier, report, seen, parse=parse)
     except CannotCheck as error:
         report.unchecked.append(str(error))
+    report.sort()
     return report
 
 
