@@ -32,7 +32,6 @@ from consent.decisions.service import DecisionService
 from consent.ledger.keys import load_signer
 from consent.ledger.signer import Signer
 from consent.oauth import access, housekeeping
-from consent.oauth.judge import DecisionJudge
 from consent.oauth.service import OAuth
 from consent.settings import Settings
 from consent.web import problems
@@ -69,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     policy = policy_engine(settings, catalogue)
     decisions = DecisionService(engine, policy, catalogue)
     signer = Signer(engine, load_signer(settings.ledger_key_file), settings.ledger_origin)
-    oauth = OAuth(engine, settings.issuer, catalogue, DecisionJudge(decisions))
+    oauth = OAuth(engine, settings.issuer, catalogue, decisions)
     services: dict[str, Any] = {
         "engine": engine,
         "settings": settings,
@@ -96,7 +95,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             **web_dependencies(),
             **access.dependencies,
         },
-        exception_handlers={**problems.exception_handlers(), **access.exception_handlers},
+        exception_handlers=problems.exception_handlers(),
         before_send=[security_headers(https=settings.issuer.startswith("https://"))],
         request_max_body_size=BODY_LIMIT,
         openapi_config=OpenAPIConfig(title="consent", version="0.1.0", license=License(name="Apache-2.0"), path="/schema"),

@@ -10,7 +10,6 @@ from typing import Any, TypeVar, cast
 
 from litestar import Request
 from litestar.di import Provide
-from litestar.types import Dependencies
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.clock import utc_now
@@ -116,13 +115,13 @@ def _provider(kind: type[C]) -> Callable[..., Awaitable[C]]:
     return provide
 
 
-def dependencies() -> Dependencies:
-    """For `Litestar(dependencies=…)`, beside `oauth` (`consent.oauth.service.OAuth`)."""
-    kinds: dict[str, type[Caller]] = {
-        "caller": Caller,
-        "checker": Checker,
-        "any_checker": AnyChecker,
-        "grant_client": GrantClient,
-        "loan_reporter": LoanReporter,
-    }
-    return {name: Provide(cast("Any", _provider(kind))) for name, kind in kinds.items()}
+_CAPABILITIES: dict[str, type[Caller]] = {
+    "caller": Caller,
+    "checker": Checker,
+    "any_checker": AnyChecker,
+    "grant_client": GrantClient,
+    "loan_reporter": LoanReporter,
+}
+
+dependencies: dict[str, Provide] = {name: Provide(cast("Any", _provider(kind))) for name, kind in _CAPABILITIES.items()}
+"""For `Litestar(dependencies=…)`, beside `oauth` (`consent.oauth.service.OAuth`)."""

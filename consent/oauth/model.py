@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
+from consent.decisions.requests import Judgement
 from consent.grants.model import Detail
 
 REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
@@ -15,28 +16,6 @@ FINISH_SECONDS = 1200
 CODE_SECONDS = 60
 """FAPI 2.0 Security Profile §5.3.2.1."""
 TOKEN_SECONDS = 900
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the policies say of one detail. `solution` is {zh, en}, empty for one that is kept.
-
-    fields  all that is granted if the enterprise says yes; only for one that is kept
-    """
-
-    identifier: str
-    verdict: Literal["keep", "downgrade", "refuse"]
-    codes: tuple[str, ...]
-    solution: Mapping[str, str]
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the policies say of a request: one verdict per detail in its order, and the revision that spoke."""
-
-    policy: str
-    verdicts: tuple[Verdict, ...]
 
 
 class RequestJudge(Protocol):

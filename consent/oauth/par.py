@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent import errors as domain
 from consent.catalogue.model import Catalogue
 from consent.clock import utc_now
+from consent.decisions.requests import Judgement, Verdict
 from consent.errors import PolicyUnavailable
 from consent.grants.details import parse_details
 from consent.grants.model import Detail
@@ -29,7 +30,7 @@ from consent.oauth.dpop import JKT
 from consent.oauth.errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType
 from consent.oauth.form import Form, check_names, required
 from consent.oauth.jose import b64url_encode
-from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, Judgement, RequestJudge, Verdict
+from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, RequestJudge
 from consent.oauth.store import secret_hash
 from consent.parties.model import parse_uscc
 

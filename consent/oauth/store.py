@@ -52,7 +52,7 @@ async def mark(engine: AsyncEngine, batch: Sequence[Sequence[Mark]]) -> list[tup
     """
     marks = [one for marks in batch for one in marks]
     parameters = {"hashes": [one.hash for one in marks], "expiries": [one.expires_at for one in marks]}
-    async with _alone(engine) as connection:
+    async with alone(engine) as connection:
         fresh = {row.hash for row in await connection.execute(_MARK, parameters)}
     return [tuple(_take(fresh, one.hash) for one in marks) for marks in batch]
 
@@ -78,7 +78,7 @@ async def active_clients(engine: AsyncEngine, ids: Sequence[str]) -> list[Any]:
     Raises:
         DatabaseUnavailable: nothing is known; refuse.
     """
-    async with _alone(engine) as connection:
+    async with alone(engine) as connection:
         rows = {row.id: row for row in await connection.execute(_CLIENTS, {"ids": sorted(set(ids))})}
     return [rows.get(client_id) for client_id in ids]
 
@@ -143,7 +143,7 @@ async def use_tokens(engine: AsyncEngine, batch: Sequence[Presented]) -> list[To
         "jtis": [one.jti.hash for one in batch],
         "expiries": [one.jti.expires_at for one in batch],
     }
-    async with _alone(engine) as connection:
+    async with alone(engine) as connection:
         rows = (await connection.execute(_USE, parameters)).all()
     fresh = {row.jti for row in rows if row.fresh}
     found: list[TokenInUse | None] = [None] * len(batch)
@@ -160,28 +160,8 @@ async def use_tokens(engine: AsyncEngine, batch: Sequence[Presented]) -> list[To
     return found
 
 
-_SWEEP = (
-    "delete from used_jti where expires_at < clock_timestamp() - interval '1 minute'",
-    "delete from access_token where expires_at < clock_timestamp() - interval '1 day'",
-    # A code outlives every token it gave, so that a replay is noticed as long as there is something to revoke.
-    "delete from authorization_code where expires_at < clock_timestamp() - interval '2 days'",
-    "delete from pushed_request where expires_at < clock_timestamp() - interval '2 days'",
-)
-
-
-async def sweep(engine: AsyncEngine) -> None:
-    """Delete what expired so long ago that no answer depends on it. Nothing relies on this having run.
-
-    Raises:
-        DatabaseUnavailable: run it again later.
-    """
-    for statement in _SWEEP:
-        async with _alone(engine) as connection:
-            await connection.execute(text(statement))
-
-
 @asynccontextmanager
-async def _alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def alone(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A connection on which each statement is a transaction of its own, in one round trip."""
     with guard():
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
