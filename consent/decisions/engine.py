@@ -1,0 +1,185 @@
+"""The two policy engines. Rego decides, this module carries questions and answers and trusts no answer that it did not check.
+
+`RegopyEngine` runs the policies in this process, for trials and tests. `OpaEngine` asks an OPA server. Both evaluate the same bundle and
+give the same answers. Every failure, of whatever kind, is `PolicyUnavailable`: nothing was decided, so nothing is permitted.
+"""
+
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+from opa_client.opa_async import AsyncOpaClient
+
+from consent.clock import shanghai_day
+from consent.decisions.answers import accept_decisions, accept_verdicts
+from consent.decisions.bundle import Bundle
+from consent.errors import PolicyUnavailable
+
+DECIDE = "consent/decision/answers"
+JUDGE = "consent/request/answers"
+
+
+class PolicyEngine(Protocol):
+    """Decides checks and judges authorization requests by one revision of the policies."""
+
+    revision: str
+
+    async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One answer per check, in order.
+
+        Raises:
+            PolicyUnavailable: nothing was decided.
+        """
+        ...
+
+    async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One answer per authorization request, in order.
+
+        Raises:
+            PolicyUnavailable: nothing was judged.
+        """
+        ...
+
+    async def start(self) -> None:
+        """Open what the engine needs; called once before the first question, in the loop that asks."""
+        ...
+
+    async def close(self) -> None:
+        """Release it."""
+        ...
+
+
+class RegopyEngine:
+    """The policies in this process, by rego-cpp. For trials and tests; production wants OPA.
+
+    One interpreter per thread, since a shared one gives wrong decisions; each compiles the bundle once, on its first question. Checks
+    are evaluated one by one, which is what rego-cpp does best; it releases the GIL meanwhile.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 2) -> None:
+        self.revision = bundle.revision
+        self._bundle = bundle
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="regopy")
+
+    async def start(self) -> None:
+        """Compile in every thread, so that a bundle that does not compile fails at the start and not at the first check.
+
+        Raises:
+            PolicyUnavailable: it does not compile.
+        """
+        loop = asyncio.get_running_loop()
+        barrier = threading.Barrier(self._pool._max_workers)
+        await asyncio.gather(*(loop.run_in_executor(self._pool, self._warm, barrier) for _ in range(barrier.parties)))
+
+    async def close(self) -> None:
+        """Let the threads go; a question under way still gets its answer."""
+        self._pool.shutdown(wait=False)
+
+    async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `PolicyEngine.decide`."""
+        raw = await asyncio.gather(*(self._ask(DECIDE, {"checks": [check]}) for check in checks))
+        return accept_decisions([answer for answers in raw for answer in answers], checks, self.revision)
+
+    async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `PolicyEngine.judge`."""
+        raw = await asyncio.gather(*(self._ask(JUDGE, {"requests": [dated]}) for dated in map(_dated, requests)))
+        return accept_verdicts([answer for answers in raw for answer in answers], requests, self.revision)
+
+    async def _ask(self, entrypoint: str, document: dict[str, Any]) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        answers = await loop.run_in_executor(self._pool, self._evaluate, entrypoint, json.dumps(document))
+        if not isinstance(answers, list):
+            raise PolicyUnavailable
+        return answers
+
+    def _warm(self, barrier: threading.Barrier) -> None:
+        barrier.wait(timeout=60)
+        self._evaluate(DECIDE, '{"checks":[]}')
+
+    def _evaluate(self, entrypoint: str, document: str) -> Any:
+        from regopy import RegoError  # noqa: PLC0415 - an extra; absent in production, which asks OPA
+
+        try:
+            interpreter, compiled = self._compiled()
+            interpreter.set_input_term(document)
+            output = interpreter.query_bundle_entrypoint(compiled, entrypoint)
+            return output.results[0].expressions[0]
+        except (RegoError, ValueError, IndexError, KeyError, AttributeError, TypeError):
+            raise PolicyUnavailable from None
+
+    def _compiled(self) -> tuple[Any, Any]:
+        from regopy import Interpreter  # noqa: PLC0415 - as above
+
+        if not hasattr(self._local, "compiled"):
+            interpreter = Interpreter()
+            interpreter.add_data_json(self._bundle.document().decode())
+            for name, text in self._bundle.modules.items():
+                interpreter.add_module(name, text)
+            self._local.compiled = interpreter, interpreter.build(None, [DECIDE, JUDGE])
+        compiled: tuple[Any, Any] = self._local.compiled
+        return compiled
+
+
+class OpaEngine:
+    """The policies in an OPA server that serves our bundle. A stale or unknown revision is refused with its answers."""
+
+    def __init__(self, bundle: Bundle, url: str, token: str | None = None, timeout_seconds: float = 0.2) -> None:
+        """`url` is the server's base URL, without a path; `timeout_seconds` bounds one call with its whole batch."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("the URL of OPA is http(s)://host:port")
+        self.revision = bundle.revision
+        secure = parts.scheme == "https"
+        self._client = AsyncOpaClient(
+            host=parts.hostname,
+            port=parts.port or (443 if secure else 8181),
+            ssl=secure,
+            token=token,
+            retries=0,
+            timeout=timeout_seconds,
+        )
+        self._open = AsyncExitStack()
+        self._started = False
+
+    async def start(self) -> None:
+        """Open the connection pool; OPA itself may still be away."""
+        await self._open.enter_async_context(self._client)
+        self._started = True
+
+    async def close(self) -> None:
+        """Close the connection pool."""
+        self._started = False
+        await self._open.aclose()
+
+    async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `PolicyEngine.decide`."""
+        return accept_decisions(await self._ask("consent/decision", {"checks": checks}), checks, self.revision)
+
+    async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """See `PolicyEngine.judge`."""
+        dated = [_dated(request) for request in requests]
+        return accept_verdicts(await self._ask("consent/request", {"requests": dated}), requests, self.revision)
+
+    async def _ask(self, package: str, document: dict[str, Any]) -> object:
+        if not self._started:
+            raise PolicyUnavailable
+        try:
+            reply = await self._client.query_rule(document, package, "answers")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            raise PolicyUnavailable from None
+        # OPA answers {} without an error when the rule is undefined.
+        if not isinstance(reply, dict):
+            raise PolicyUnavailable
+        return reply.get("result")
+
+
+def _dated(request: dict[str, Any]) -> dict[str, Any]:
+    """`request` with the calendar day of its `now`, which look-back needs."""
+    return {**request, "today": shanghai_day(datetime.fromtimestamp(request["now"] / 1000, UTC))}
