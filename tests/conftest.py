@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.db import create_engine
 from consent.embedded import DATABASE, EmbeddedPostgres
+from consent.ledger.service import export
+from consent.ledger.signer import Signer as HeadSigner
 from consent.ledger.writer import ensure_genesis
 from consent.migrations import migrate
+from consent_audit.note import Signer
+from consent_audit.sources import open_source
+from consent_audit.verify import verify
 
 ORIGIN = "ledger.example.org/test"
 
@@ -122,3 +128,18 @@ async def owner_engine(database: Database) -> AsyncIterator[AsyncEngine]:
     engine = create_engine(database.owner_url)
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+async def ledger(engine: AsyncEngine, origin: str, tmp_path: Path) -> AsyncIterator[None]:
+    """The oracle: signs what the test left, exports it, and lets the offline verifier judge every byte."""
+    yield
+    key = Signer.generate(origin)
+    head = await HeadSigner(engine, key).sign_now()
+    assert head is not None
+    assert await export(engine, tmp_path / "oracle.tar") == head.size
+    with closing(open_source(str(tmp_path / "oracle.tar"))) as source:
+        report = verify(source, key.verifier)
+    assert (report.findings, report.unchecked) == ([], [])
+    assert report.checkpoint is not None
+    assert report.checkpoint.size == head.size

@@ -15,7 +15,7 @@ from consent.errors import InvalidRequest
 from consent.grants.model import Detail
 
 MAX_BYTES = 65_536
-MAX_DETAILS = 64
+MAX_DETAILS = 80
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -25,7 +25,7 @@ def parse_details(body: str | bytes) -> tuple[Detail, ...]:
     """The details of a request, as received: `identifier` and `fields` may still be absent.
 
     Raises:
-        InvalidRequest: `invalid_authorization_details`: not an array of 1 to 64 details, an unknown, repeated or malformed member, a
+        InvalidRequest: `invalid_authorization_details`: not an array of 1 to 80 details, an unknown, repeated or malformed member, a
             list with a repeated word, two details with one identifier or for one item, purpose and action, an instant before 2000 or
             after 2199. The message names the member, never its value.
     """
@@ -40,7 +40,7 @@ def parse_details(body: str | bytes) -> tuple[Detail, ...]:
     except (ValueError, RecursionError):
         raise _invalid("not JSON, or a member twice") from None
     if not 1 <= len(details) <= MAX_DETAILS:
-        raise _invalid("1 to 64 details")
+        raise _invalid("1 to 80 details")
     for position, detail in enumerate(details):
         _check(detail, f"[{position}]")
     _check_distinct(details)

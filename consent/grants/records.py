@@ -22,7 +22,7 @@ class ChangeMembers(TypedDict):
     actor: ActorKind
 
 
-def detail_event(seq: int, detail: Detail) -> events.Detail:
+def ledger_detail(seq: int, detail: Detail) -> events.Detail:
     """One entry of `details`; `seq` is the detail's place in its request, from 1."""
     return events.Detail(
         identifier=ledger_identifier(seq),
@@ -52,7 +52,7 @@ def approved_event(grant: Grant, refused: Sequence[tuple[int, Refused]], pseudon
         by=grant.granted_by,
         channel=grant.channel,
         notice=events.Notice(version=grant.notice_version, sha256=grant.notice_sha256.hex()),
-        details=tuple(detail_event(item.seq, item.detail) for item in grant.items),
+        details=tuple(ledger_detail(item.seq, item.detail) for item in grant.items),
         refused=tuple(
             events.RefusedDetail(identifier=ledger_identifier(seq), item=entry.detail.item, code=entry.code) for seq, entry in refused
         ),

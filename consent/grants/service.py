@@ -8,6 +8,7 @@ What is granted only ever gets less: `narrow`, `suspend` and `revoke` have no op
 operator held. To get more, an institution asks again.
 """
 
+import re
 import secrets
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
@@ -39,6 +40,9 @@ from consent.parties.model import Institution, Subject
 from consent.parties.pseudonyms import pseudonym_for
 
 PAGE_LIMIT = 200
+
+# Wider than the ids we make; what it refuses cannot be looked up in PostgreSQL at all, such as NUL.
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 async def approve(  # noqa: PLR0913 - each is a fact of the act, and all are named
@@ -265,8 +269,10 @@ async def list_of_institution(
     """A page of an institution's grants by id, and the cursor of the next one. New grants may come into any page.
 
     Raises:
-        InvalidRequest: a limit outside 1 to 200.
+        InvalidRequest: a cursor that is not ours, or a limit outside 1 to 200.
     """
+    if cursor is not None and _ID.fullmatch(cursor) is None:
+        raise _not_our_cursor()
     page = await store.grants_of_institution(connection, institution_id, after=cursor or "", limit=_checked_limit(limit) + 1)
     return page[:limit], page[limit - 1].id if len(page) > limit else None
 
@@ -299,9 +305,13 @@ async def history(connection: AsyncConnection, grant_id: str, actor: Actor) -> l
 
 def _parse_cursor(cursor: str) -> tuple[datetime, str]:
     ms, _, grant_id = cursor.partition(".")
-    if not (ms.isascii() and ms.isdigit() and len(ms) <= 13) or not 1 <= len(grant_id) <= 64:
-        raise InvalidRequest("分页位置不正确。", "The cursor is not one of ours.", member="cursor")
+    if not (ms.isascii() and ms.isdigit() and len(ms) <= 13) or _ID.fullmatch(grant_id) is None:
+        raise _not_our_cursor()
     return datetime.fromtimestamp(int(ms) / 1000, UTC), grant_id
+
+
+def _not_our_cursor() -> InvalidRequest:
+    return InvalidRequest("分页位置不正确。", "The cursor is not one of ours.", member="cursor")
 
 
 def _checked_limit(limit: int) -> int:
@@ -312,7 +322,7 @@ def _checked_limit(limit: int) -> int:
 
 # ---------------------------------------------------------------- shared by the writers
 async def _grant_of(connection: AsyncConnection, grant_id: str, actor: Actor) -> Grant:
-    grant = await store.grant(connection, grant_id)
+    grant = await store.grant(connection, grant_id) if _ID.fullmatch(grant_id) else None
     if grant is None or not actor.may_change(grant):
         raise _not_found()
     return grant

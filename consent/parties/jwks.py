@@ -5,6 +5,7 @@ every redirect address that a browser or a careless parser could read in two way
 """
 
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -86,11 +87,10 @@ def _imported_thumbprint(kty: str, key: dict[str, Any]) -> str:
     """Parses the numbers themselves, so that a point off the curve or an even modulus is found now and not at the first signature."""
     try:
         if kty == "RSA":
-            rsa = RSAKey.import_key(key)
-            numbers = rsa.public_key.public_numbers()
-            if not 2048 <= numbers.n.bit_length() <= 8192 or numbers.n % 2 == 0 or numbers.e != 65537:
-                raise _invalid_key("RSA of 2048 to 8192 bits with exponent 65537")
-            return rsa.thumbprint()
+            modulus = int.from_bytes(urlsafe_b64decode(key["n"] + "=" * (-len(key["n"]) % 4)))
+            if not 2048 <= modulus.bit_length() <= 6144 or modulus % 2 == 0 or key["e"] != "AQAB":
+                raise _invalid_key("RSA of 2048 to 6144 bits with exponent 65537")
+            return RSAKey.import_key(key).thumbprint()
         if kty == "EC":
             return ECKey.import_key(key).thumbprint()
         return OKPKey.import_key(key).thumbprint()
