@@ -32,11 +32,8 @@ def audit(
     else:
         place = root / "ledger.tar"
         place.write_bytes(pack(files))
-    source = open_source(str(place))
-    try:
+    with open_source(str(place)) as source:
         return verify(source, key, seen=seen)
-    finally:
-        source.close()
 
 
 def places(report: Report) -> list[tuple[str, str]]:
@@ -309,5 +306,5 @@ def test_finding_outweighs_a_missing_file(tmp_path: Path) -> None:
 def test_hashes_alone(tmp_path: Path) -> None:
     """Without reading records the chain is still followed."""
     files = publish([*RECORDS[:300], flip_id(RECORDS[300]), *RECORDS[301:]])
-    source = open_source(str(unpack_into(tmp_path, files)))
-    assert places(verify(source, SIGNER.verifier, parse=False)) == [("record.prev", "record 301")]
+    with open_source(str(unpack_into(tmp_path, files))) as source:
+        assert places(verify(source, SIGNER.verifier, parse=False)) == [("record.prev", "record 301")]

@@ -38,7 +38,7 @@ class TarWriter:
             ValueError: a name or body that the archive form cannot hold.
         """
         name = path.encode("ascii")
-        if len(name) > 100 or _NAME.fullmatch(path) is None or len(body) > MAX_MEMBER_BYTES:
+        if len(name) > 100 or not _plain(path) or len(body) > MAX_MEMBER_BYTES:
             raise ValueError("not a name or size for this archive")
         header = bytearray(BLOCK)
         header[: len(name)] = name
@@ -53,6 +53,10 @@ class TarWriter:
     def finish(self) -> None:
         """Write the end marker. Without it a reader says that the archive was cut."""
         self._file.write(bytes(2 * BLOCK))
+
+
+def _plain(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and ".." not in name.split("/")
 
 
 def _octal(field: bytes, what: str) -> int:
@@ -72,7 +76,7 @@ def _member_name(header: bytes) -> str:
     while name.startswith("./"):
         name = name[2:]
     name = name.rstrip("/") if header[156:157] == b"5" else name
-    if (name not in {"", "."} and _NAME.fullmatch(name) is None) or ".." in name.split("/"):
+    if name not in {"", "."} and not _plain(name):
         raise CannotCheck("archive: a member's name is absolute, climbs or holds characters that no export has")
     return name
 

@@ -57,11 +57,8 @@ def _examine(source_text: str, verifier: Verifier, state_path: Path, token: str 
     report = Report("none", verifier.vkey)
     try:
         seen = state.load(state_path, verifier)
-        source = open_source(source_text, token)
-        try:
+        with open_source(source_text, token) as source:
             report = verify(source, verifier, seen=seen)
-        finally:
-            source.close()
         if report.verdict is Verdict.VERIFIED and report.checkpoint and report.note:
             state.remember(state_path, verifier, report.note, report.checkpoint)
     except CannotCheck as error:

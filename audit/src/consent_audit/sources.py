@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from consent_audit.archive import TarIndex
 from consent_audit.errors import CannotCheck, Malformed, Missing
@@ -51,8 +51,14 @@ class Source(ABC):
         """A reading for each `(path, limit)`, in order; a slow source works on several at once."""
         return (Reading(self, path, limit) for path, limit in requests)
 
-    def close(self) -> None:  # noqa: B027 (most sources hold nothing)
+    def close(self) -> None:  # noqa: B027 (some sources hold nothing)
         """Release what the source holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Reading:
