@@ -21,7 +21,7 @@ from consent.decisions.requests import Judgement, Verdict
 from consent.errors import PolicyUnavailable
 from consent.grants.details import parse_details
 from consent.grants.model import Detail
-from consent.grants.records import detail_event
+from consent.grants.records import ledger_detail
 from consent.ledger import events
 from consent.ledger.writer import write
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
@@ -237,7 +237,7 @@ async def _keep(
         request=request_id,
         institution=client.institution_id,
         client=client.id,
-        details=tuple(detail_event(seq, detail) for seq, detail in enumerate(details, 1)),
+        details=tuple(ledger_detail(seq, detail) for seq, detail in enumerate(details, 1)),
         policy=policy,
         catalogue=catalogue.version,
     )
