@@ -27,7 +27,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("source", metavar="SOURCE", help="http(s) URL of the ledger, published directory, or export file (tar)")
     command.add_argument("--key", required=True, metavar="VKEY", help="the log's verifier key: <name>+<id>+<base64>")
-    command.add_argument("--state", type=Path, metavar="FILE", help=f"where checkpoints are remembered (default {state.default_path()})")
+    command.add_argument(
+        "--state", type=Path, metavar="FILE", help="where checkpoints are remembered (default: in the user's state directory)"
+    )
     command.add_argument("--token", metavar="T", help="auditor's bearer token for entries and documents (or CONSENT_AUDIT_TOKEN)")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
@@ -44,7 +46,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if token is not None and TOKEN.fullmatch(token) is None:
         return _usage("the token holds blanks or characters that a header cannot")
     report = _examine(arguments.source, verifier, arguments.state or state.default_path(), token)
-    print(json.dumps(report.as_json(), ensure_ascii=False, indent=2) if arguments.json else _text(report))
+    print(json.dumps(report.as_json(), ensure_ascii=False, indent=2) if arguments.json else _text(report), flush=True)
     return report.verdict
 
 
@@ -82,9 +84,8 @@ def _text(report: Report) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
     try:
-        return _verify(arguments)
+        return _verify(_parser().parse_args(argv))
     except KeyboardInterrupt:
         print("consent-audit: interrupted; nothing is proven", file=sys.stderr)
     except Exception as error:  # noqa: BLE001 (an accident here must never leave with 1, which says that the ledger is bad)
