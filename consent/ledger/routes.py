@@ -9,7 +9,8 @@ import re
 from typing import Any
 
 from litestar import Request, Response, Router, get
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.errors import NotFound
@@ -30,7 +31,11 @@ class Auditor(str):
     __slots__ = ()
 
 
-async def provide_auditor(request: Request[Any, Any, Any], engine: AsyncEngine) -> Auditor:
+Engine = NamedDependency[SkipValidation[AsyncEngine]]
+Reader = NamedDependency[SkipValidation[Auditor]]
+
+
+async def provide_auditor(request: Request[Any, Any, Any], engine: Engine) -> Auditor:
     """The auditor whose bearer token the request carries (RFC 6750 §2.1).
 
     Raises:
@@ -44,10 +49,10 @@ async def provide_auditor(request: Request[Any, Any, Any], engine: AsyncEngine) 
 
 
 def _tile(request: Request[Any, Any, Any]) -> Tile:
-    """The tile that the path names, as the client wrote it: a parsed path would forgive `//` and `/./`."""
+    """The tile that the path names, as the client wrote it: the framework's path has forgiven `//`, a last `/` and `%30`."""
     try:
-        return parse_path(request.scope["path"].partition("/ledger/")[2])
-    except MalformedTile:
+        return parse_path(request.scope["raw_path"].decode("ascii").partition("/ledger/")[2])
+    except (MalformedTile, UnicodeDecodeError):
         raise NotFound("账本没有这个文件。", "The ledger has no such file.") from None
 
 
@@ -57,13 +62,13 @@ def _reply(body: bytes, cache: str, media_type: str = "application/octet-stream"
 
 
 @get("/checkpoint")
-async def get_checkpoint(engine: AsyncEngine) -> Response[bytes]:
+async def get_checkpoint(engine: Engine) -> Response[bytes]:
     """The newest signed checkpoint."""
-    return _reply((await service.checkpoint(engine)).encode(), "public, max-age=1", "text/plain; charset=utf-8")
+    return _reply((await service.checkpoint(engine)).encode(), "public, max-age=1", "text/plain")
 
 
 @get("/tile/{path:path}")
-async def get_tile(engine: AsyncEngine, request: Request[Any, Any, Any]) -> Response[bytes]:
+async def get_tile(engine: Engine, request: Request[Any, Any, Any]) -> Response[bytes]:
     """A tile of hashes."""
     wanted = _tile(request)
     if wanted.level == ENTRIES:
@@ -72,13 +77,13 @@ async def get_tile(engine: AsyncEngine, request: Request[Any, Any, Any]) -> Resp
 
 
 @get("/tile/entries/{path:path}")
-async def get_entries(engine: AsyncEngine, request: Request[Any, Any, Any], auditor: Auditor) -> Response[bytes]:  # noqa: ARG001
+async def get_entries(engine: Engine, request: Request[Any, Any, Any], auditor: Reader) -> Response[bytes]:  # noqa: ARG001
     """A bundle of entries, for auditors."""
     return _reply(await service.tile(engine, _tile(request)), f"private, {FOREVER}")
 
 
 @get("/blobs/{sha256:str}")
-async def get_blob(engine: AsyncEngine, sha256: str, auditor: Auditor) -> Response[bytes]:  # noqa: ARG001
+async def get_blob(engine: Engine, sha256: FromPath[str], auditor: Reader) -> Response[bytes]:  # noqa: ARG001
     """A document that records name by its SHA-256, for auditors."""
     if SHA256.fullmatch(sha256) is None:
         raise NotFound("账本没有这个文件。", "The ledger has no such file.")
@@ -86,13 +91,13 @@ async def get_blob(engine: AsyncEngine, sha256: str, auditor: Auditor) -> Respon
 
 
 @get("/proof/{index:str}")
-async def get_proof(engine: AsyncEngine, index: str, auditor: Auditor) -> Response[bytes]:  # noqa: ARG001
+async def get_proof(engine: Engine, index: FromPath[str], auditor: Reader) -> Response[bytes]:  # noqa: ARG001
     """The inclusion proof of a record (c2sp.org/tlog-proof@v1) below the newest checkpoint, for auditors."""
     try:
         number = parse_decimal(index)
     except ValueError:
         raise NotFound("账本没有这条记录。", "The ledger has no such record.") from None
-    return _reply((await service.inclusion_proof(engine, number)).encode(), "private, no-store", "text/plain; charset=utf-8")
+    return _reply((await service.inclusion_proof(engine, number)).encode(), "private, no-store", "text/plain")
 
 
 def router() -> Router:

@@ -133,11 +133,11 @@ class Signer:
         size = await store.committed_size(connection)
         if size == old:
             return head
-        tree = await _resume(connection, head)
         if size < old:
             raise LedgerBroken(
                 f"there are {size} records but a head over {old} was signed: records were removed or an old backup was restored"
             )
+        tree = await _resume(connection, head)
         for first in range(old, size, CHUNK):
             await _grow(connection, tree, first, min(first + CHUNK, size))
         checkpoint = Checkpoint(self._key.name, size, tree.root())
