@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from litestar import Litestar, Response, get
 from litestar.config.app import AppConfig
@@ -29,7 +29,8 @@ from consent.catalogue.model import Catalogue
 from consent.decisions.bundle import load_bundle
 from consent.decisions.engine import OpaEngine, PolicyEngine, RegopyEngine
 from consent.decisions.service import DecisionService
-from consent.ledger.keys import load_signer
+from consent.errors import ConsentError
+from consent.ledger.keys import load_key
 from consent.ledger.signer import Signer
 from consent.oauth import access, housekeeping
 from consent.oauth.service import OAuth
@@ -63,11 +64,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
         CatalogueError, BundleError: this release's data does not load.
     """
     settings = settings or Settings.from_environment()
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     catalogue = load()
     engine = db.create_engine(settings.database_url)
     policy = policy_engine(settings, catalogue)
     decisions = DecisionService(engine, policy, catalogue)
-    signer = Signer(engine, load_signer(settings.ledger_key_file), settings.ledger_origin)
+    signer = Signer(engine, load_key(settings.ledger_key_file, settings.ledger_origin))
     oauth = OAuth(engine, settings.issuer, catalogue, decisions)
     services: dict[str, Any] = {
         "engine": engine,
@@ -83,8 +86,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
             readyz,
             *consent.catalogue.routes.handlers,
             consent.decisions.routes.router(),
-            *consent.grants.routes.handlers,
-            *consent.ledger.routes.handlers,
+            consent.grants.routes.router(),
+            consent.ledger.routes.router(),
             *consent.oauth.routes.handlers,
             *consent.reports.routes.handlers,
             *consent.web.routes.handlers,
@@ -121,8 +124,12 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         """Ledger and policies first, then the check path; the signer last. Stopped in the reverse order."""
-        await bring_up(engine, settings, catalogue)
-        await policy.start()
+        try:
+            await bring_up(engine, settings, catalogue)
+            await policy.start()
+        except ConsentError as error:
+            log.critical("the service does not start: %s: %s", error.code, error.en)
+            raise
         await decisions.start()
         await signer.start()
         sweeper = asyncio.create_task(_sweep(engine))
@@ -137,7 +144,7 @@ def _lifespan(
             await policy.close()
             await engine.dispose()
 
-    return cast("Any", lifespan)
+    return lifespan
 
 
 async def _sweep(engine: AsyncEngine) -> None:

@@ -119,7 +119,7 @@ def ledger() -> None:
 def ledger_export(file: Path) -> None:
     """Write the tile tree (checkpoint, tile/, tile/entries/, blobs/) to FILE as tar."""
     from consent.db import create_engine  # noqa: PLC0415
-    from consent.ledger.service import export  # noqa: PLC0415
+    from consent.ledger.copies import export  # noqa: PLC0415
 
     async def work() -> int:
         engine = create_engine(_settings().database_url)
@@ -136,7 +136,7 @@ def ledger_export(file: Path) -> None:
 def ledger_publish(directory: Path) -> None:
     """Write the tile tree into DIRECTORY, safe against a crash at any moment."""
     from consent.db import create_engine  # noqa: PLC0415
-    from consent.ledger.service import publish  # noqa: PLC0415
+    from consent.ledger.copies import publish  # noqa: PLC0415
 
     async def work() -> int:
         engine = create_engine(_settings().database_url)

@@ -31,7 +31,7 @@ from consent.demo.sample import PRODUCT, PURPOSE, AuditorAccess, DemoFile, creat
 from consent.demo.tour import Tour
 from consent.embedded import DatabaseUrls, EmbeddedPostgres
 from consent.errors import ServiceError
-from consent.ledger.keys import load_signer
+from consent.ledger.keys import load_key
 from consent.ledger.service import create_auditor_token
 from consent.migrations import migrate
 from consent.serve import prepare_state
@@ -101,7 +101,7 @@ async def _new_facts(environment: dict[str, str], urls: DatabaseUrls, catalogue:
         await bring_up(engine, settings, catalogue)
         auditor = AuditorAccess(
             ledger_url=f"{issuer}/ledger",
-            vkey=load_signer(settings.ledger_key_file).vkey,
+            vkey=load_key(settings.ledger_key_file, settings.ledger_origin).vkey,
             token=await create_auditor_token(engine, "demo auditor", 365),
         )
         return await create_parties(
@@ -206,7 +206,7 @@ async def _samples(facts: DemoFile, catalogue: Catalogue) -> AsyncIterator[None]
         yield
     finally:
         for server in servers:
-            server.stop()
+            server.stop()  # type: ignore[no-untyped-call]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
