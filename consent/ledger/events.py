@@ -33,7 +33,7 @@ Day = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
 Period = Annotated[str, Meta(pattern=r"\A(?:total|[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)\Z")]
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
-Origin = Annotated[str, Meta(pattern=r"\A[!-*,-~]{1,255}\Z")]
+Origin = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:/~\[\]-]{1,255}\Z")]
 
 Action = Literal["query", "verify", "push", "report", "model", "collect", "unknown"]
 InstitutionStatus = Literal["applied", "active", "rectifying", "suspended", "cancelled"]
