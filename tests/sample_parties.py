@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from stdnum.cn.uscc import calc_check_digit
 
 from consent.catalogue.load import load
-from consent.grants.model import Notice
+from consent.grants.model import Detail, Frequency, Notice
 from consent.ledger.writer import write
 from consent.parties import service
 from consent.parties.model import Institution, Product, Subject
@@ -63,6 +63,23 @@ def bank(institution_id: str = "bank-a", number: int = 1, **members: Any) -> Ins
 def platform(institution_id: str = "platform-a", number: int = 2, **members: Any) -> Institution:
     """An active data platform."""
     return bank(institution_id, number, kind="platform", products=(), **members)
+
+
+def make_detail(item: str, identifier: str, **members: Any) -> Detail:
+    """A completed detail for one item of the real catalogue."""
+    values: dict[str, Any] = {
+        "type": "financing_data",
+        "identifier": identifier,
+        "actions": ("query",),
+        "datatypes": (item,),
+        "fields": load().field_codes[item],
+        "purpose": "pre_loan",
+        "product": "tax-loan-01",
+        "necessity": "optional",
+        "valid_until": datetime(2040, 1, 1, tzinfo=UTC),
+        "frequency": Frequency(max=4, per="day"),
+    }
+    return Detail(**(values | members))
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,6 @@ async def narrow(tx: LedgerTransaction, grant_id: str, identifiers: Collection[s
     Raises:
         NotFound: no such grant of this actor.
         InvalidRequest: no identifier, or one that the grant never had.
-        Conflict: `grant.revoked`.
     """
     grant = await _grant_of(tx.connection, grant_id, actor)
     wanted = set(identifiers)
@@ -174,8 +173,6 @@ async def narrow(tx: LedgerTransaction, grant_id: str, identifiers: Collection[s
         raise InvalidRequest(
             "授权中没有这些授权项。", "The grant has no such items.", code="grant.identifier_unknown", member="identifiers"
         )
-    if grant.status == "revoked":
-        raise _revoked()
     removed = [item for item in grant.items if item.status == "active" and item.detail.name in wanted]
     remaining = [item for item in grant.items if item.status == "active" and item.detail.name not in wanted]
     if not removed:

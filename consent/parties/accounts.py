@@ -110,7 +110,7 @@ async def authenticate(engine: AsyncEngine, username: str, password: str) -> Acc
         TooManyRequests: more log-ins at once than this process bears.
     """
     # What cannot be a user name is looked up as none, with the same work.
-    username = username.lower() if _USERNAME.fullmatch(username.lower()) else ""
+    username = username.lower() if username.isascii() and _USERNAME.fullmatch(username.lower()) else ""
     async with _transaction(engine) as connection:
         row = await account_store.count_attempt(connection, username, FREE_ATTEMPTS, FIRST_LOCK, LONGEST_LOCK)
     # The connection is given back first: a slow hash must not hold one.

@@ -162,11 +162,13 @@ async def test_account_that_staff_closed_does_not_log_in(engine: AsyncEngine, st
     await fails(engine, "clerk.zhang", PASSWORD)
 
 
-@pytest.mark.parametrize("username", ["nobody", "", "a\0b", "'; drop table account; --", "ｃlerk.zhang", "x" * 5000, "\ud800"])
-@pytest.mark.parametrize("password", ["", "wrong password!", "\0", "\ud800", "字" * 5000])
-async def test_any_text_fails_alike(engine: AsyncEngine, username: str, password: str) -> None:
+async def test_any_text_fails_alike(engine: AsyncEngine) -> None:
     """Whatever is sent as user name and password answers login.failed, never a server error."""
-    await fails(engine, username, password)
+    await make(engine)
+    for username in ("nobody", "", "a\0b", "'; drop table account; --", "ｃlerk.zhang", "clerk.zhang\n", "x" * 5000, "\ud800"):
+        await fails(engine, username, PASSWORD)
+    for password in ("", "\0", "\ud800", "字" * 5000):
+        await fails(engine, "clerk.zhang", password)
 
 
 async def test_unknown_user_takes_as_long_as_a_known_one(engine: AsyncEngine) -> None:
