@@ -3,138 +3,115 @@
 # description: |
 #   One answer per check, in the order of the input. An item is denied unless something above gives it a field; nothing here
 #   can add to what was given.
-# entrypoint: true
 package consent.decision
 
 import data.consent.asked_items.asks
-import data.consent.case_refusals.refusals
+import data.consent.case_refusals
 import data.consent.field_answers
-import data.consent.free_fields
 import data.consent.grants_held
-import data.consent.item_bars.bars
+import data.consent.item_bars
 import data.consent.obligations_due
-import data.consent.sharing_modes
 
 # METADATA
 # title: The answers
 # entrypoint: true
 answers := [answer |
 	check := input.checks[c]
-	items := [item | check.items[i]; item := items_answered[c][i]]
-	outcomes := {item.outcome | item := items[_]}
+	items := [line | named := check.items[i].item; line := answered(c, i, named)]
 	fully := full(check.action, items)
 	answer := {
 		"key": check.key,
 		"revision": data.consent.revision,
 		"decision": fully,
-		"outcome": overall(fully, outcomes),
+		"outcome": overall(fully, items),
 		"codes": sort({code | code := items[_].codes[_]}),
 		"items": items,
 	}
 ]
 
 # METADATA
-# title: Items of a check that is refused as a whole
-items_answered[c][i] := denied(item.item, refusals[c], c) if {
-	some c, check in input.checks
-	refusals[c]
-	some i, item in check.items
-}
-
-# METADATA
-# title: Items that no grant could cure
-items_answered[c][i] := denied(ask.item, bars[c][i], c) if {
-	some c, asked in asks
-	some i, ask in asked
-	bars[c][i]
-}
-
-# METADATA
-# title: Items that nothing gives a field of
-items_answered[c][i] := denied(ask.item, lacking(c, i), c) if {
-	some c, asked in asks
-	some i, ask in asked
-	not bars[c][i]
-	not field_answers.given[c][i]
-}
-
-# METADATA
-# title: Items that are given, wholly or in part
-items_answered[c][i] := answer if {
-	some c, given in field_answers.given
-	some i, fields in given
+# title: The answer for one item
+# description: What is given, or else a denial with its reasons.
+answered(c, i, named) := answer if {
+	fields := field_answers.given[c][i]
+	check := input.checks[c]
 	ask := asks[c][i]
+	withheld := ask.requested - fields
+	duties := obligations_due.duties(c, i, fields)
 	answer := {
-		"item": ask.item,
-		"outcome": outcome(c, i),
+		"item": named,
+		"outcome": outcome(check, ask, withheld, duties),
 		"basis": basis(c, i),
-		"grant_id": object.get(grants_held.source, [c, i, "grant_id"], null),
-		"identifier": object.get(grants_held.source, [c, i, "identifier"], null),
+		"grant_id": object.get(grants_held.cover[c], [i, 1], null),
+		"identifier": object.get(grants_held.cover[c], [i, 2], null),
 		"fields": sort(fields),
-		"withheld": sort(object.get(field_answers.withheld, [c, i], set())),
-		"codes": sort(object.get(field_answers.reasons, [c, i], set())),
-		"obligations": [duty |
-			code := ["aggregate", "band", "do_not_store", "mask", "match_only", "retain_days"][_]
-			duty := obligations_due.due[c][i][code]
-		],
-		"flags": flags(c, ask.item),
+		"withheld": sort(withheld),
+		"codes": explained(c, i),
+		"obligations": duties,
+		"flags": flags(check, named),
 	}
-}
-
-denied(item, codes, c) := {
-	"item": item,
+} else := {
+	"item": named,
 	"outcome": "deny",
 	"basis": null,
 	"grant_id": null,
 	"identifier": null,
 	"fields": [],
 	"withheld": [],
-	"codes": sort(codes),
+	"codes": sort(lacking(c, i)),
 	"obligations": [],
-	"flags": flags(c, item),
+	"flags": flags(input.checks[c], named),
 }
 
-# Nothing but numbers of identity documents was asked of an open item; or the caller has no value to compare; or no grant covers it.
-lacking(c, i) := {"mode.verification_only"} if {
+explained(c, i) := sort(codes) if {
+	codes := field_answers.reasons[c][i]
+} else := []
+
+# The first that applies: the check is refused as a whole; the item is barred; the caller has no value to compare; nothing but
+# numbers of identity documents was asked of an open item; no grant covers the item.
+lacking(c, i) := case_refusals.refusals[c] if {
+	not case_refusals.sound[c]
+} else := item_bars.bars[c][i] if {
+	not item_bars.fit[c][i]
+} else := {"mode.verification_only"} if {
 	count(field_answers.offered[c][i]) > 0
 } else := {"field.identity_document"} if {
-	asks[c][i].provision in {"open", "open_except_fields"}
+	asks[c][i].entry.provision in {"open", "open_except_fields"}
 } else := {grants_held.reasons[c][i]}
 
-outcome(c, i) := "model_only" if {
-	input.checks[c].action == "model"
+outcome(check, ask, withheld, duties) := "model_only" if {
+	check.action == "model"
 } else := "verify_only" if {
-	sharing_modes.verifying[c][i]
+	field_answers.verifying(check, ask)
 } else := "permit_masked" if {
-	field_answers.withheld[c][i]
+	count(withheld) > 0
 } else := "permit_masked" if {
-	obligations_due.due[c][i].mask
-} else := "permit_masked" if {
-	obligations_due.due[c][i].band
+	some duty in duties
+	duty.code in {"mask", "band"}
 } else := "permit"
 
 basis(c, i) := "person" if {
-	input.checks[c].grants[grants_held.cover[c][i]].by == "person"
+	input.checks[c].grants[grants_held.cover[c][i][3]].by == "person"
 } else := "grant" if {
 	grants_held.cover[c][i]
-} else := "model" if {
-	free_fields.modelled[c][i]
-} else := "open"
+} else := "open" if {
+	asks[c][i].entry.provision in {"open", "open_except_fields"}
+} else := "model"
 
-flags(c, item) := ["disputed"] if {
-	item in input.checks[c].disputed
+flags(check, named) := ["disputed"] if {
+	named in check.disputed
 } else := []
 
 # What the action asked, wholly: detail for detail, a match for a verification, a model's output for a model.
 full(action, items) if {
 	count(items) > 0
 	wish := object.get({"verify": "verify_only", "model": "model_only"}, action, "permit")
-	{item.outcome | item := items[_]} == {wish}
-	{field | field := items[_].withheld[_]} == set()
+	{line.outcome | line := items[_]} == {wish}
+	{f | f := items[_].withheld[_]} == set()
 } else := false
 
 overall(true, _) := "full"
 
-overall(false, outcomes) := "none" if outcomes - {"deny"} == set()
+overall(false, items) := "none" if {line.outcome | line := items[_]} - {"deny"} == set()
 
-overall(false, outcomes) := "partial" if outcomes - {"deny"} != set()
+overall(false, items) := "partial" if {line.outcome | line := items[_]} - {"deny"} != set()

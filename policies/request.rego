@@ -7,7 +7,7 @@
 #   which are granted only where a request names them and the law lets the enterprise grant them.
 package consent.request
 
-import data.consent.case_refusals.refusals
+import data.consent.case_refusals
 import data.consent.cases_judged.cases
 import data.consent.catalogue
 import data.consent.field_sets
@@ -32,7 +32,7 @@ answers := [answer |
 # custom: {code: item.unknown, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
 faults[n] contains "item.unknown" if {
 	some n, detail in cases
-	not field_sets.fields[detail.item]
+	not known[n]
 }
 
 # METADATA
@@ -40,7 +40,7 @@ faults[n] contains "item.unknown" if {
 # custom: {code: item.not_necessary, clause: 发改办财金〔2022〕299号 四}
 faults[n] contains "item.not_necessary" if {
 	some n, detail in cases
-	field_sets.fields[detail.item]
+	known[n]
 	data.consent.purposes.financing[detail.purpose]
 	not bounds[n]
 }
@@ -52,7 +52,7 @@ faults[n] contains "item.not_necessary" if {
 	some n, detail in cases
 	profile := detail.institution.products[detail.product].items
 	profile != null
-	field_sets.fields[detail.item]
+	known[n]
 	not detail.item in profile
 }
 
@@ -62,7 +62,7 @@ faults[n] contains "item.not_necessary" if {
 faults[n] contains "item.not_necessary" if {
 	some n, detail in cases
 	detail.allowed_items != null
-	field_sets.fields[detail.item]
+	known[n]
 	not detail.item in detail.allowed_items
 }
 
@@ -71,7 +71,7 @@ faults[n] contains "item.not_necessary" if {
 # custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
 faults[n] contains "field.not_listed" if {
 	some n, detail in cases
-	fields := field_sets.fields[detail.item]
+	fields := known[n]
 	count(named[n] - fields) > 0
 }
 
@@ -80,7 +80,7 @@ faults[n] contains "field.not_listed" if {
 # custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
 faults[n] contains "field.not_listed" if {
 	some n, detail in cases
-	field_sets.fields[detail.item]
+	known[n]
 	detail.fields == []
 }
 
@@ -89,7 +89,7 @@ faults[n] contains "field.not_listed" if {
 # custom: {code: field.third_party, clause: 国办发〔2021〕52号 四(九); 国办发〔2024〕15号 五(十一)}
 faults[n] contains "field.third_party" if {
 	some n, detail in cases
-	count(named[n] & field_sets.third_party[detail.item]) > 0
+	count(named[n] & field_sets.table[detail.purpose][detail.item].third_party) > 0
 }
 
 # METADATA
@@ -98,8 +98,8 @@ faults[n] contains "field.third_party" if {
 faults[n] contains "field.not_necessary" if {
 	some n, detail in cases
 	bounds[n]
-	own := (named[n] & field_sets.fields[detail.item]) - field_sets.third_party[detail.item]
-	count(own - field_sets.needed[detail.purpose][detail.item]) > 0
+	own := (named[n] & known[n]) - field_sets.table[detail.purpose][detail.item].third_party
+	count(own - field_sets.table[detail.purpose][detail.item].needed) > 0
 }
 
 # METADATA
@@ -176,6 +176,13 @@ faults[n] contains "grant.retention_exceeded" if {
 }
 
 # METADATA
+# title: All fields of each detail's item
+known[n] := all if {
+	some n, detail in cases
+	all := field_sets.table[detail.purpose][detail.item].all
+}
+
+# METADATA
 # title: The matrix's entry of each detail
 bounds[n] := entry if {
 	some n, detail in cases
@@ -193,8 +200,8 @@ named[n] := fields if {
 # title: Fields that would be kept
 keepable[n] := fields if {
 	some n, detail in cases
-	able := (field_sets.needed[detail.purpose][detail.item] & field_sets.fields[detail.item]) - field_sets.third_party[detail.item]
-	silent := {field | detail.fields == null; some field in (able - field_sets.identity[detail.item])}
+	able := (field_sets.table[detail.purpose][detail.item].needed & known[n]) - field_sets.table[detail.purpose][detail.item].third_party
+	silent := {field | detail.fields == null; some field in (able - field_sets.table[detail.purpose][detail.item].identity)}
 	fields := silent | (named[n] & able)
 }
 
@@ -240,7 +247,7 @@ cures[n].retention_days := bounds[n].retention_days if {
 # title: One verdict per detail
 verdicts[n] := verdict if {
 	some n, detail in cases
-	codes := object.get(refusals, n, set()) | object.get(faults, n, set())
+	codes := unentitled(n) | object.get(faults, n, set())
 	verdict := {
 		"identifier": detail.identifier,
 		"verdict": word(codes),
@@ -249,6 +256,10 @@ verdicts[n] := verdict if {
 		"fields": kept(codes, object.get(keepable, n, set())),
 	}
 }
+
+unentitled(n) := set() if case_refusals.entitled[n]
+
+unentitled(n) := case_refusals.refusals[n] if not case_refusals.entitled[n]
 
 kept(codes, fields) := sort(fields) if count(codes) == 0
 

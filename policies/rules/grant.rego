@@ -1,23 +1,110 @@
 # METADATA
 # title: What was granted
 # description: |
-#   One grant covers an item, never a union. A grant is held up by the first hurdle that it does not pass, in the order below. Of
-#   the grants that pass all, the one that gives most of what is asked wins, then the lowest grant_id, then the lowest identifier.
-#   If none passes, the item's code is that of the grant that came furthest, so that the code names what would cure it.
+#   One grant covers an item, never a union. Of the grants that pass every condition, the one that gives most of what is asked wins,
+#   then the lowest grant_id, then the lowest identifier. A grant that does not pass is held up by its first hurdle, in the order of
+#   their numbers. If none passes, the item's code is that of the grant that came furthest, so that it names what would cure it.
 package consent.grants_held
 
 import data.consent.asked_items.asks
-import data.consent.free_fields
-import data.consent.item_bars.bars
+import data.consent.item_bars.fit
 import data.consent.matrix
+
+# METADATA
+# title: Actions that a granted action covers
+covers := {
+	"query": {"query", "verify"},
+	"verify": {"verify"},
+	"push": {"push"},
+	"report": {"report"},
+	"model": {"model"},
+	"collect": {"collect"},
+}
+
+# METADATA
+# title: Who can grant an item, by whose consent it needs
+grantors := {
+	"enterprise": {"enterprise"},
+	"person": {"person"},
+	"enterprise_or_person": {"enterprise", "person"},
+}
+
+# METADATA
+# title: Asks that need a grant
+needing := [waiting |
+	asked := asks[c]
+	waiting := {i | some i in fit[c]; count(asked[i].wanted) > 0}
+]
+
+# METADATA
+# title: Grants that pass every condition
+# description: Deny by default; the hurdles below say of every other grant which condition it does not pass, and can permit nothing.
+usable := [passing |
+	waiting := needing[c]
+	check := input.checks[c]
+	passing := {g |
+		count(waiting) > 0
+		check.subject.verified == true
+		held := check.grants[g]
+		held.status == "active"
+		held.item_status == "active"
+		covers[held.action][check.action]
+		lasting(check, held)
+		same_purpose(check, held)
+		through(check, held)
+		processed(check, held)
+		in_range(check, held)
+		unspent(held)
+	}
+]
+
+# METADATA
+# title: The grant that covers each ask
+cover := [found |
+	waiting := needing[c]
+	check := input.checks[c]
+	found := {i: best |
+		some i in waiting
+		ask := asks[c][i]
+		best := min({[missing, held.grant_id, held.identifier, g] |
+			some g in usable[c]
+			held := check.grants[g]
+			held.item == ask.item
+			grantors[ask.entry.consent_subject][held.by]
+			gives := ask.wanted & {f | f := held.fields[_]}
+			count(gives) > 0
+			missing := count(ask.wanted) - count(gives)
+		})
+	}
+]
+
+# METADATA
+# title: Grants for an ask that none covers, by the one who can consent to it
+candidates[c][i] contains g if {
+	some c, waiting in needing
+	some i in waiting
+	not cover[c][i]
+	ask := asks[c][i]
+	some g, held in input.checks[c].grants
+	held.item == ask.item
+	grantors[ask.entry.consent_subject][held.by]
+}
+
+# METADATA
+# title: Grants whose hurdle is to be told
+stumbling contains [c, g] if {
+	some c, rows in candidates
+	some i, names in rows
+	some g in names
+	not usable[c][g]
+}
 
 # METADATA
 # title: The enterprise is registered but not verified by real name
 # custom: {code: subject.not_verified, clause: 国办发〔2021〕52号 注3}
 hurdles[c][g] contains [1, "subject.not_verified"] if {
-	some c, check in input.checks
-	not check.subject.verified == true
-	some g, _ in check.grants
+	some [c, g] in stumbling
+	not input.checks[c].subject.verified == true
 }
 
 # METADATA
@@ -25,10 +112,8 @@ hurdles[c][g] contains [1, "subject.not_verified"] if {
 # description: A query grant covers verification of the same fields.
 # custom: {code: action.not_granted, clause: 发改办财金〔2022〕299号 三}
 hurdles[c][g] contains [2, "action.not_granted"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	held.action != check.action
-	not covers_verification(held.action, check.action)
+	some [c, g] in stumbling
+	not covers[input.checks[c].grants[g].action][input.checks[c].action]
 }
 
 # METADATA
@@ -36,169 +121,88 @@ hurdles[c][g] contains [2, "action.not_granted"] if {
 # description: A check that names no product is judged under the product of the grant.
 # custom: {code: purpose.not_granted, clause: 国办发〔2021〕52号 四(九)(十)}
 hurdles[c][g] contains [3, "purpose.not_granted"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	not same_purpose(check, held)
+	some [c, g] in stumbling
+	not same_purpose(input.checks[c], input.checks[c].grants[g])
 }
 
 # METADATA
 # title: Revoked, as a whole or this item of it
 # custom: {code: grant.revoked, clause: 国办发〔2021〕52号 四(九)}
 hurdles[c][g] contains [4, "grant.revoked"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	not standing(held)
+	some [c, g] in stumbling
+	not unrevoked(input.checks[c].grants[g])
 }
 
 # METADATA
 # title: Past its last moment
 # custom: {code: grant.expired, clause: 国办发〔2021〕52号 四(九)}
 hurdles[c][g] contains [5, "grant.expired"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	not lasting(check, held)
+	some [c, g] in stumbling
+	not lasting(input.checks[c], input.checks[c].grants[g])
 }
 
 # METADATA
 # title: Suspended
 # custom: {code: grant.suspended, clause: 国办发〔2021〕52号 四(九)}
 hurdles[c][g] contains [6, "grant.suspended"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	held.status == "suspended"
+	some [c, g] in stumbling
+	input.checks[c].grants[g].status == "suspended"
 }
 
 # METADATA
 # title: A conduit that the grant does not name
 # custom: {code: channel.not_allowed, clause: 财办会〔2025〕32号 三(一)}
 hurdles[c][g] contains [7, "channel.not_allowed"] if {
-	some c, check in input.checks
-	some conduit in check.via
-	some g, held in check.grants
-	not conduit in held.via
+	some [c, g] in stumbling
+	not through(input.checks[c], input.checks[c].grants[g])
 }
 
 # METADATA
 # title: A processor that the grant does not name
 # custom: {code: channel.not_allowed, clause: 发改办财金〔2022〕299号 四}
 hurdles[c][g] contains [7, "channel.not_allowed"] if {
-	some c, check in input.checks
-	check.processor != null
-	some g, held in check.grants
-	not held.processor == check.processor
+	some [c, g] in stumbling
+	not processed(input.checks[c], input.checks[c].grants[g])
 }
 
 # METADATA
-# title: Older data than was granted
+# title: Older data than was granted, or than the purpose may look back to
 # custom: {code: grant.range_exceeded, clause: 国办发〔2021〕52号 附件}
 hurdles[c][g] contains [8, "grant.range_exceeded"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	held.data_from != null
-	some day in [check.data_from, check.data_to]
-	day != null
-	day < held.data_from
-}
-
-# METADATA
-# title: Older data than the purpose may look back to
-# custom: {code: grant.range_exceeded, clause: 国办发〔2021〕52号 附件}
-hurdles[c][g] contains [8, "grant.range_exceeded"] if {
-	some c, check in input.checks
-	check.data_from != null
-	some g, held in check.grants
-	years := matrix[check.purpose][held.item].look_back_years
-	check.data_from < earliest(check.today, years)
+	some [c, g] in stumbling
+	not in_range(input.checks[c], input.checks[c].grants[g])
 }
 
 # METADATA
 # title: Used as often as was granted
 # custom: {code: grant.frequency_exceeded, clause: 国办发〔2024〕15号 三(五)}
 hurdles[c][g] contains [9, "grant.frequency_exceeded"] if {
-	some c, check in input.checks
-	some g, held in check.grants
-	held.frequency != null
-	not held.used < held.frequency.max
+	some [c, g] in stumbling
+	not unspent(input.checks[c].grants[g])
 }
 
 # METADATA
-# title: Grants for the item by the one who can consent to it
-candidates[c][i] contains g if {
-	some c, asked in asks
-	some i, ask in asked
-	not bars[c][i]
-	free_fields.insufficient[c][i]
-	some g, held in input.checks[c].grants
-	held.item == ask.item
-	consented(ask.consent_subject, held.by)
-}
-
-# METADATA
-# title: The grant that covers each item
-cover[c][i] := best[3] if {
-	some c, items in candidates
-	some i, held in items
-	wanted := free_fields.insufficient[c][i]
-	best := min({[missing, grant.grant_id, grant.identifier, g] |
-		some g in held
-		not hurdles[c][g]
-		grant := input.checks[c].grants[g]
-		gives := wanted & {field | field := grant.fields[_]}
-		count(gives) > 0
-		missing := count(wanted) - count(gives)
-	})
-}
-
-# METADATA
-# title: The name of the covering grant
-source[c][i] := named if {
-	some c, items in cover
-	some i, g in items
-	grant := input.checks[c].grants[g]
-	named := {"grant_id": grant.grant_id, "identifier": grant.identifier}
-}
-
-# METADATA
-# title: Without the person's own consent
-# custom: {code: item.person_consent_required, clause: 国办发〔2024〕15号 附件, 五(十一)}
-reasons[c][i] := "item.person_consent_required" if {
-	some c, items in free_fields.insufficient
-	some i, _ in items
-	not candidates[c][i]
-	asks[c][i].consent_subject == "person"
-}
-
-# METADATA
-# title: Without any grant to this institution
-# description: Another institution's grant, an enterprise that never registered and no grant at all answer alike.
-# custom: {code: item.not_granted, clause: 国办发〔2021〕52号 二(六), 四(九); 银税合作 4.5.4}
-reasons[c][i] := "item.not_granted" if {
-	some c, items in free_fields.insufficient
-	some i, _ in items
-	not candidates[c][i]
-	asks[c][i].consent_subject != "person"
-}
-
-# METADATA
-# title: With grants, none of which passes all hurdles
-reasons[c][i] := furthest[3] if {
-	some c, items in candidates
-	some i, held in items
+# title: Why no grant covers an ask
+reasons[c][i] := code if {
+	some c, waiting in needing
+	some i in waiting
 	not cover[c][i]
-	furthest := min({[0 - hurdle[0], grant.grant_id, grant.identifier, hurdle[1]] |
-		some g in held
-		grant := input.checks[c].grants[g]
-		hurdle := min(object.get(hurdles, [c, g], {[10, "field.not_granted"]}))
-	})
+	code := reason(c, i)
 }
 
-consented("enterprise", "enterprise")
-
-consented("person", "person")
-
-consented("enterprise_or_person", by) if by in {"enterprise", "person"}
-
-covers_verification("query", "verify")
+# METADATA
+# title: With grants, none of which passes every condition
+# description: A grant that passes them all and covers nothing lacks the fields.
+# custom: {code: field.not_granted, clause: 国办发〔2021〕52号 四(九)}
+reason(c, i) := furthest[3] if {
+	furthest := min({[0 - first[0], held.grant_id, held.identifier, first[1]] |
+		some g in candidates[c][i]
+		held := input.checks[c].grants[g]
+		first := min(object.get(hurdles, [c, g], {[10, "field.not_granted"]}))
+	})
+} else := "item.person_consent_required" if {
+	asks[c][i].entry.consent_subject == "person"
+} else := "item.not_granted"
 
 same_purpose(check, held) if {
 	held.purpose == check.purpose
@@ -210,14 +214,10 @@ same_purpose(check, held) if {
 	check.product in {null, held.product}
 	product := check.institution.products[held.product]
 	check.purpose in product.purposes
-	profiled(product, held.item)
+	data.consent.item_bars.in_profile(product, held.item)
 }
 
-profiled(product, _) if product.items == null
-
-profiled(product, code) if code in product.items
-
-standing(held) if {
+unrevoked(held) if {
 	held.status in {"active", "suspended"}
 	held.item_status == "active"
 }
@@ -227,4 +227,43 @@ lasting(check, held) if {
 	check.now < held.valid_until
 }
 
+through(check, _) if check.via == []
+
+through(check, held) if {
+	every conduit in check.via {
+		conduit in held.via
+	}
+}
+
+processed(check, _) if check.processor == null
+
+processed(check, held) if held.processor == check.processor
+
+in_range(check, _) if {
+	check.data_from == null
+	check.data_to == null
+}
+
+in_range(check, held) if {
+	reaches(check.data_from, held.data_from)
+	reaches(check.data_to, held.data_from)
+	reaches(check.data_from, earliest(check.today, matrix[check.purpose][held.item].look_back_years))
+}
+
+reaches(day, _) if day == null
+
+reaches(_, first) if first == null
+
+reaches(day, first) if {
+	is_string(day)
+	is_string(first)
+	first <= day
+}
+
+unspent(held) if held.frequency == null
+
+unspent(held) if held.used < held.frequency.max
+
+# METADATA
+# title: The first day that may be looked back to
 earliest(today, years) := sprintf("%d%s", [to_number(substring(today, 0, 4)) - years, substring(today, 4, -1)])

@@ -10,7 +10,8 @@ import data.consent.cases_judged.cases
 # title: The institution is not registered
 # custom: {code: institution.unknown, clause: 国办发〔2021〕52号 二(五)}
 refusals[c] contains "institution.unknown" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	not case.institution.id
 }
 
@@ -18,16 +19,18 @@ refusals[c] contains "institution.unknown" if {
 # title: No security assessment that is valid now
 # custom: {code: institution.not_assessed, clause: 国办发〔2021〕52号 四(十); 发改办财金〔2022〕299号 四}
 refusals[c] contains "institution.not_assessed" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	case.institution.id
-	not assessed[c]
+	not assessed(case)
 }
 
 # METADATA
 # title: Applied for, not yet admitted
 # custom: {code: institution.not_assessed, clause: 发改办财金〔2022〕299号 四}
 refusals[c] contains "institution.not_assessed" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	case.institution.id
 	not case.institution.status in {"active", "rectifying", "suspended", "cancelled"}
 }
@@ -36,7 +39,8 @@ refusals[c] contains "institution.not_assessed" if {
 # title: Ordered to rectify, suspended or cancelled
 # custom: {code: institution.rectifying institution.suspended institution.cancelled, clause: 发改办财金〔2022〕299号 四}
 refusals[c] contains code if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	case.institution.status in {"rectifying", "suspended", "cancelled"}
 	code := concat(".", ["institution", case.institution.status])
 }
@@ -45,7 +49,8 @@ refusals[c] contains code if {
 # title: The terms on information management were not accepted
 # custom: {code: institution.no_agreement, clause: 国办发〔2021〕52号 四(十)}
 refusals[c] contains "institution.no_agreement" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	case.institution.id
 	not case.institution.agreement == true
 }
@@ -54,7 +59,8 @@ refusals[c] contains "institution.no_agreement" if {
 # title: The terminal or address is not the registered one
 # custom: {code: institution.terminal_mismatch, clause: 银税合作 5.5.3.2 b}
 refusals[c] contains "institution.terminal_mismatch" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	not case.terminal in {"match", "unregistered"}
 }
 
@@ -62,16 +68,14 @@ refusals[c] contains "institution.terminal_mismatch" if {
 # title: The product is not registered for the institution
 # custom: {code: institution.product_not_declared, clause: 国办发〔2021〕52号 四(十); 银税合作 4.4.1}
 refusals[c] contains "institution.product_not_declared" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	case.institution.id
 	not case.product == null
 	not case.institution.products[case.product]
 }
 
-# METADATA
-# title: Cases whose institution holds an assessment that has begun and has not ended
-assessed contains c if {
-	some c, case in cases
+assessed(case) if {
 	is_number(case.institution.assessed_from)
 	case.institution.assessed_from <= case.now
 	case.now < case.institution.assessed_until

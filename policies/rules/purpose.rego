@@ -13,7 +13,8 @@ import data.consent.purposes
 # title: A word that is no purpose of the list
 # custom: {code: purpose.unknown, clause: 国办发〔2021〕52号 四(十)}
 refusals[c] contains "purpose.unknown" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	not purposes.financing[case.purpose]
 	not purposes.not_financing[case.purpose]
 }
@@ -22,7 +23,8 @@ refusals[c] contains "purpose.unknown" if {
 # title: A purpose that is known and is not financing
 # custom: {code: purpose.not_financing, clause: 国办发〔2021〕52号 四(十); 发改办财金〔2022〕299号 四}
 refusals[c] contains "purpose.not_financing" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	purposes.not_financing[case.purpose]
 }
 
@@ -30,7 +32,8 @@ refusals[c] contains "purpose.not_financing" if {
 # title: The institution did not declare this purpose
 # custom: {code: purpose.not_declared, clause: 国办发〔2021〕52号 四(十)}
 refusals[c] contains "purpose.not_declared" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	purposes.financing[case.purpose]
 	case.institution.id
 	not case.purpose in case.institution.purposes
@@ -40,7 +43,8 @@ refusals[c] contains "purpose.not_declared" if {
 # title: The product is not declared for this purpose
 # custom: {code: purpose.not_declared, clause: 国办发〔2021〕52号 四(十)}
 refusals[c] contains "purpose.not_declared" if {
-	some c, case in cases
+	some c in unsound
+	case := cases[c]
 	purposes.financing[case.purpose]
 	product := case.institution.products[case.product]
 	not case.purpose in product.purposes
@@ -50,38 +54,18 @@ refusals[c] contains "purpose.not_declared" if {
 # title: The purpose needs a loan in a phase that this one is not in
 # custom: {code: purpose.phase_closed, clause: 国办发〔2021〕52号 三(八); 国办发〔2024〕15号 四(六); 银税合作 4.6}
 refusals[c] contains "purpose.phase_closed" if {
-	some c, check in input.checks
+	some c in unsound
+	check := input.checks[c]
 	purposes.financing[check.purpose]
-	not phase_open[c]
+	not phase_open(check)
 }
 
 # METADATA
 # title: Modelling gives no detail
 # custom: {code: mode.model_only, clause: 国办发〔2021〕52号 二(六); 国办发〔2024〕15号 四(七)}
 refusals[c] contains "mode.model_only" if {
-	some c, check in input.checks
-	check.purpose == "modelling"
-	check.action != "model"
-}
-
-# METADATA
-# title: Checks that name no loan, for a purpose that needs none
-phase_open contains c if {
-	some c, check in input.checks
-	check.loan == null
-	not purposes.financing[check.purpose].loan_required
-}
-
-# METADATA
-# title: Checks that name a loan of their product in a phase of their purpose
-phase_open contains c if {
-	some c, check in input.checks
-	check.loan.phase in purposes.financing[check.purpose].phases
-	not other_product(check)
-}
-
-other_product(check) if {
-	check.product != null
-	check.loan.product != null
-	check.product != check.loan.product
+	some c in unsound
+	check := input.checks[c]
+	purposes.financing[check.purpose]
+	not modelling_only(check)
 }

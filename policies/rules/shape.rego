@@ -1,8 +1,8 @@
 # METADATA
-# title: Fields of items, sorted once for all cases of the input
+# title: Fields of items for purposes, sorted once for all cases of the input
 # description: |
-#   Which fields of an item are a third party's, which are numbers of identity documents, which each purpose needs: sets
-#   that depend on no case, built once for the items and purposes that the input names.
+#   Which fields of an item a purpose needs, which are a third party's or numbers of identity documents, and which are shared
+#   openly: sets that depend on no case, built once for each purpose and item that the input names.
 package consent.field_sets
 
 import data.consent.cases_judged.cases
@@ -11,67 +11,77 @@ import data.consent.matrix
 import data.consent.settings
 
 # METADATA
-# title: Items that the input names
-asked := {code | code := cases[_].items[_].item} | {code | code := cases[_].item}
+# title: Purposes and items that the input names together
+pairs := {[case.purpose, code] | case := cases[_]; code := case.items[_].item} | {[case.purpose, case.item] | case := cases[_]}
 
 # METADATA
-# title: Every field of an item
-# description: An item that does not exist, cannot be selected or is never provided outward has no entry.
-fields[code] := all if {
-	some code in asked
-	item := catalogue.items[code]
-	item.selectable == true
-	item.provision in {"open", "open_except_fields", "grant", "verify"}
-	all := {field | item.fields[field]}
-}
-
-# METADATA
-# title: Fields about others than the subject
+# title: What a purpose may have of an item
 # description: |
-#   The enterprise cannot consent for them. Two exceptions, both data: the field is officially published, and a row that itself
-#   puts the field under her authorization (股权出质登记信息).
-third_party[code] := others if {
-	some code, _ in fields
-	others := {field |
-		described := catalogue.items[code].fields[field]
-		described.about == "third_party"
-		not published(described)
-		not settings.third_party_under_grant[field]
+#   all           every field of the item
+#   needed        those that the matrix lists for the purpose; none where it has no row
+#   third_party   fields about others, for whom the enterprise cannot consent
+#   identity      numbers and types of identity documents
+#   givable       needed and no third party's
+#   free          givable without a grant
+#   An item that does not exist, cannot be selected or is never provided outward has no entry.
+sets[purpose][code] := entry if {
+	some pair in pairs
+	purpose := pair[0]
+	code := pair[1]
+	row := catalogue.items[code]
+	row.selectable == true
+	row.provision in {"open", "open_except_fields", "grant", "verify"}
+	all := {f | row.fields[f]}
+	needed := {f | f := matrix[purpose][code].fields[_]}
+	identity := {f | row.fields[f].class == "identity_document"}
+	others := {f | row.fields[f].about == "third_party"; not published(row.fields[f]); not settings.third_party_under_grant[f]}
+	givable := (needed & all) - others
+	entry := {
+		"all": all,
+		"needed": needed,
+		"third_party": others,
+		"identity": identity,
+		"givable": givable,
+		"free": {f | some f in (givable - identity); row.provision in {"open", "open_except_fields"}},
+		"provision": row.provision,
+		"verification": verification(row),
+		"consent_subject": row.consent_subject,
 	}
 }
 
 # METADATA
-# title: Numbers and types of identity documents
-identity[code] := documents if {
-	some code, _ in fields
-	documents := {field | catalogue.items[code].fields[field].class == "identity_document"}
+# title: The same as one document
+table := sets
+
+# METADATA
+# title: What stands for an item that is not in the table
+nothing := {
+	"all": set(),
+	"needed": set(),
+	"third_party": set(),
+	"identity": set(),
+	"givable": set(),
+	"free": set(),
+	"provision": "none",
+	"verification": false,
+	"consent_subject": "enterprise",
 }
 
 # METADATA
 # title: Fields that a processor may only see masked
-sensitive[code] := fields_masked if {
-	some code, _ in fields
-	fields_masked := {field | catalogue.items[code].fields[field].class in settings.masked_classes}
-}
+sensitive(fields, code) := {f | some f in fields; catalogue.items[code].fields[f].class in settings.masked_classes}
 
 # METADATA
 # title: Fields of persons, which no model may read without their consent
-personal[code] := fields_personal if {
-	some code, _ in fields
-	fields_personal := {field | catalogue.items[code].fields[field].class in {"personal", "identity_document"}}
-}
-
-# METADATA
-# title: Fields that each purpose needs, by item
-needed[purpose] := rows if {
-	some purpose in {purpose | purpose := cases[_].purpose}
-	rows := {code: needs |
-		some code, _ in fields
-		needs := {field | field := matrix[purpose][code].fields[_]}
-	}
-}
+personal(fields, code) := {f | some f in fields; catalogue.items[code].fields[f].class in {"personal", "identity_document"}}
 
 published(described) if {
-	settings.third_party_published
+	settings.third_party_published == true
 	described.class == "public"
 }
+
+verification(row) if {
+	row.mode == "verification"
+} else if {
+	row.provision == "verify"
+} else := false
