@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from litestar import Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.clock import utc_now
@@ -105,7 +106,7 @@ class Edge:
 
 
 def _provider(kind: type[C]) -> Callable[..., Awaitable[C]]:
-    async def provide(request: AnyRequest, oauth: Any) -> C:
+    async def provide(request: AnyRequest, oauth: NamedDependency[SkipValidation[Any]]) -> C:
         caller = await oauth.edge.authenticate(request)
         try:
             return kind.of(caller)

@@ -1,11 +1,13 @@
 """The OAuth endpoints. Errors leave in the shape of RFC 6749 §5.2, but for the one endpoint at which a person stands."""
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from litestar.types import ControllerRouterHandler
 
 from consent.oauth import authorization
@@ -15,6 +17,7 @@ from consent.oauth.metadata import jwks
 from consent.oauth.service import OAuth
 
 AnyRequest = Request[Any, Any, Any]
+Injected: TypeAlias = NamedDependency[SkipValidation[OAuth]]
 
 CONSENT_PAGE = "/authorize/consent"
 
@@ -29,31 +32,31 @@ async def _answer(work: Awaitable[Any], status: int = 200) -> Response[bytes]:
 
 
 @post("/oauth/par", summary="Push an authorization request (RFC 9126)", request_max_body_size=MAX_BODY)
-async def push(request: AnyRequest, oauth: OAuth) -> Response[bytes]:
+async def push(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """201 with a request_uri, or 400 with a verdict for each detail."""
     return await _answer(oauth.push(request), 201)
 
 
 @post("/oauth/token", summary="Exchange a code or client credentials for a token", request_max_body_size=MAX_BODY)
-async def token(request: AnyRequest, oauth: OAuth) -> Response[bytes]:
+async def token(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """A DPoP token; for a code also what was granted and what was not."""
     return await _answer(oauth.issue_token(request))
 
 
 @post("/oauth/introspect", summary="State of a token (RFC 7662)", request_max_body_size=MAX_BODY)
-async def introspect(request: AnyRequest, oauth: OAuth) -> Response[bytes]:
+async def introspect(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """True about revocation at once."""
     return await _answer(oauth.introspect(request))
 
 
 @post("/oauth/revoke", summary="End a token (RFC 7009)", request_max_body_size=MAX_BODY)
-async def revoke(request: AnyRequest, oauth: OAuth) -> Response[bytes]:
+async def revoke(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """200 once it is ended; 503 where that is not known."""
     return await _answer(oauth.revoke(request))
 
 
 @get("/oauth/authorize", summary="Where a browser comes with a pushed request")
-async def authorize(request: AnyRequest, oauth: OAuth) -> Response[bytes]:
+async def authorize(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """On to the consent page, or an error that is shown here: nothing redirects to a client before its request was found valid."""
     try:
         query = dict(parse_query(request.scope["query_string"]))
@@ -67,7 +70,7 @@ async def authorize(request: AnyRequest, oauth: OAuth) -> Response[bytes]:
 
 
 @get("/.well-known/oauth-authorization-server", summary="Metadata (RFC 8414)")
-async def metadata(oauth: OAuth) -> dict[str, Any]:
+async def metadata(oauth: Injected) -> dict[str, Any]:
     """What is supported, exactly."""
     return oauth.metadata
 
