@@ -1,7 +1,7 @@
 """Connections to PostgreSQL: how an engine is set up, how reads are opened, and which failures mean that the database is away.
 
 Writing is not here: facts and their records change only inside consent.ledger.write(). Statements are SQLAlchemy Core text with bound
-parameters (docs/decisions/0001-sql-without-an-orm.md). No parameter or row value appears in an error's text.
+parameters (docs/decisions/0004-sql-without-an-orm.md). No parameter or row value appears in an error's text.
 """
 
 import logging
