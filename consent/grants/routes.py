@@ -7,6 +7,8 @@ from typing import Any
 
 from litestar import Request, Router, delete, get
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -22,10 +24,12 @@ from consent.parties.access import GrantClient
 DEFAULT_LIMIT = 50
 
 AnyRequest = Request[Any, Any, State]
+Engine = NamedDependency[SkipValidation[AsyncEngine]]
+Client = NamedDependency[SkipValidation[GrantClient]]
 
 
-@get("/", summary="List the institution's grants")
-async def list_grants(request: AnyRequest, engine: AsyncEngine, grant_client: GrantClient) -> GrantPage:
+@get("/", summary="List the institution's grants", description="Query: `limit` from 1 to 200, `cursor` as in `next` of the page before.")
+async def list_grants(request: AnyRequest, engine: Engine, grant_client: Client) -> GrantPage:
     """Query parameters: `limit` (1 to 200) and `cursor`, the `next` of the page before."""
     parameters = _query(request, {"limit", "cursor"})
     limit = parameters.get("limit", str(DEFAULT_LIMIT))
@@ -40,7 +44,7 @@ async def list_grants(request: AnyRequest, engine: AsyncEngine, grant_client: Gr
 
 
 @get("/{grant_id:str}", summary="Query a grant")
-async def get_grant(request: AnyRequest, grant_id: str, engine: AsyncEngine, grant_client: GrantClient) -> GrantBody:
+async def get_grant(request: AnyRequest, grant_id: FromPath[str], engine: Engine, grant_client: Client) -> GrantBody:
     """Its state is computed at the moment of the answer."""
     _query(request, set())
     async with read(engine) as connection:
@@ -49,7 +53,7 @@ async def get_grant(request: AnyRequest, grant_id: str, engine: AsyncEngine, gra
 
 
 @delete("/{grant_id:str}", summary="Revoke a grant")
-async def delete_grant(request: AnyRequest, grant_id: str, engine: AsyncEngine, grant_client: GrantClient) -> None:
+async def delete_grant(request: AnyRequest, grant_id: FromPath[str], engine: Engine, grant_client: Client) -> None:
     """204 once the revocation is on record, and again for a grant that was revoked before."""
     _query(request, set())
     async with write(engine) as tx:
