@@ -3,7 +3,7 @@
 Order of things, each of which prevents a failure that was seen (design §3.6, docs/decisions/0001-the-ledgers-order.md):
 
 1. BEGIN, READ COMMITTED. 2. The advisory lock, as a statement of its own, so that the next statement's snapshot is taken after it was
-granted. 3. Head and clock are read. 4. The caller reads facts again and changes them. 5. All staged records go in by one INSERT. 6. COMMIT,
+granted. 3. Head and clock are read. 4. The caller reads facts again and changes them. 5. All staged records go in by one COPY. 6. COMMIT,
 which releases the lock after the records are visible and durable; so whoever gets the lock next sees them.
 
 A crash before COMMIT leaves nothing; a connection lost during COMMIT leaves all or nothing, and the caller hears DatabaseUnavailable either
@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
+import asyncpg
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consent import db
 from consent.clock import truncate
-from consent.errors import Unavailable
+from consent.errors import DatabaseUnavailable, Unavailable
 from consent.ledger.events import Event, LedgerGenesis, encode
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, assemble_record, format_time
@@ -33,10 +34,6 @@ _LOCK = text(f"select pg_advisory_xact_lock({LEDGER_LOCK})")
 _HEAD = text(
     "select clock_timestamp() as clock, head.* from (select) as one"
     " left join lateral (select idx, leaf, time from ledger_record order by idx desc limit 1) as head on true"
-)
-_INSERT = text(
-    "insert into ledger_record (idx, leaf, time, bytes) select :first + place - 1, leaf, :time, bytes"
-    " from unnest(cast(:leaves as bytea[]), cast(:records as bytea[])) with ordinality as new (leaf, bytes, place)"
 )
 _BLOB = text("insert into ledger_blob (sha256, media_type, body) values (:sha256, :media_type, :body) on conflict do nothing")
 
@@ -112,10 +109,20 @@ class LedgerTransaction:
         await self.connection.execute(_BLOB, {"sha256": digest.digest(), "media_type": media_type, "body": body})
         return digest.hexdigest()
 
-    async def _insert(self) -> None:
-        if self._records:
-            leaves = [receipt.leaf for receipt in self.receipts]
-            await self.connection.execute(_INSERT, {"first": self.size, "time": self.time, "leaves": leaves, "records": self._records})
+    async def _write(self) -> None:
+        """All staged records by one COPY, which costs the server half of what an INSERT of as many rows does, and writes less log."""
+        if not self._records:
+            return
+        rows = [(receipt.index, receipt.leaf, self.time, record) for receipt, record in zip(self.receipts, self._records, strict=True)]
+        driver = (await self.connection.get_raw_connection()).driver_connection
+        if driver is None:
+            raise DatabaseUnavailable
+        try:
+            await driver.copy_records_to_table("ledger_record", columns=("idx", "leaf", "time", "bytes"), records=rows)
+        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
+            # The pool does not see what happens on the driver's connection, and must not hand it out again.
+            await self.connection.invalidate()
+            raise
 
 
 @asynccontextmanager
@@ -137,7 +144,7 @@ async def write(engine: AsyncEngine) -> AsyncIterator[LedgerTransaction]:
             else:
                 transaction = LedgerTransaction(connection, _record_time(head.time.astimezone(UTC), clock), head.idx + 1, head.leaf)
             yield transaction
-            await transaction._insert()
+            await transaction._write()
 
 
 def _record_time(newest: datetime, clock: datetime) -> datetime:
