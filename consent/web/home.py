@@ -18,7 +18,7 @@ from consent.web.my_grants import count_active
 from consent.web.problems import PROBLEMS
 from consent.web.templates import page, static_files
 
-_TYPES = {".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {".css": "text/css", ".svg": "image/svg+xml"}
 
 
 @get("/")

@@ -29,7 +29,7 @@ _ASKING = "有机构请求查看数据。登录后可以看到谁要、要什么
 
 def see_other(location: str, *cookies: Cookie) -> Response[bytes]:
     """303, so that a post is never sent on (RFC 9700 §4.12)."""
-    return Response(b"", status_code=303, headers={"location": location}, cookies=list(cookies), media_type="text/html; charset=utf-8")
+    return Response(b"", status_code=303, headers={"location": location}, cookies=list(cookies), media_type="text/html")
 
 
 def _token(secret: str) -> str:

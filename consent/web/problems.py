@@ -160,7 +160,7 @@ def _to_sign_in(request: Request[Any, Any, Any]) -> Response[Any]:
     if request.method == "GET":
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         query = "" if path == "/" else "?" + urlencode({"next": path})
-    return Response(b"", status_code=303, headers={"location": f"/login{query}"}, media_type="text/html; charset=utf-8")
+    return Response(b"", status_code=303, headers={"location": f"/login{query}"}, media_type="text/html")
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
@@ -207,7 +207,7 @@ def exception_handlers() -> ExceptionHandlersMap:
         HTTPException: on_http_exception,
         sqlalchemy.exc.DBAPIError: on_connection_lost,
         sqlalchemy.exc.TimeoutError: on_connection_lost,
-        asyncpg.PostgresConnectionError: on_connection_lost,
+        asyncpg.PostgresError: on_connection_lost,
         asyncpg.InterfaceError: on_connection_lost,
         ConnectionError: on_connection_lost,
         TimeoutError: on_connection_lost,

@@ -76,4 +76,4 @@ def config() -> TemplateConfig[JinjaTemplateEngine]:
 def page(name: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any) -> Response[str]:
     """A rendered page."""
     body = environment().get_template(name).render(context)
-    return Response(body, status_code=status, headers=headers, media_type="text/html; charset=utf-8")
+    return Response(body, status_code=status, headers=headers, media_type="text/html")

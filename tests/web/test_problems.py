@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy.exc
 from litestar import Litestar, get, post
 from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.params import JSONBody
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web_world import HTML, ISSUER, Browser, World, make_app
 
@@ -60,7 +61,7 @@ def failing(error: Exception) -> Litestar:
         raise error
 
     @post("/echo", sync_to_thread=False)
-    def echo(data: Body) -> str:
+    def echo(data: JSONBody[Body]) -> str:
         return data.name
 
     return make_app(None, ISSUER, fails, echo)  # type: ignore[arg-type]
