@@ -98,6 +98,12 @@ async def institution_facts(connection: AsyncConnection, institution_id: str) ->
     return None if institution is None else institution.facts()
 
 
+async def unregistered(connection: AsyncConnection, institution_ids: Iterable[str]) -> frozenset[str]:
+    """Those ids that no institution has. A record names conduits and processors by registered ids only, so whoever accepts them asks here."""
+    asked = frozenset(institution_ids)
+    return asked - await store.registered_ids(connection, sorted(asked)) if asked else asked
+
+
 def _no_institution() -> NotFound:
     return NotFound("没有这个机构。", "No such institution.", code="institution.unknown")
 

@@ -40,6 +40,12 @@ async def institutions(connection: AsyncConnection) -> list[Institution]:
     return [_institution(row) for row in await connection.execute(_INSTITUTION, {"id": None})]
 
 
+async def registered_ids(connection: AsyncConnection, ids: Sequence[str]) -> frozenset[str]:
+    """Those of `ids` that are registered."""
+    rows = await connection.execute(text("select id from institution where id = any(cast(:ids as text[]))"), {"ids": list(ids)})
+    return frozenset(rows.scalars())
+
+
 _INSERT_INSTITUTION = text("""
     insert into institution (id, kind, uscc, name_zh, name_en, status, agreement, assessed_from, assessed_until,
                              purposes, own_items, version)

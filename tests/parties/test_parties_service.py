@@ -106,6 +106,14 @@ async def test_refused_change_changes_nothing(engine: AsyncEngine) -> None:
     assert len(await records(engine)) == 1
 
 
+async def test_unregistered_ids_are_found(engine: AsyncEngine) -> None:
+    """What no institution has as its id is named, whatever it is; nothing asked, nothing found."""
+    await register(engine)
+    async with read(engine) as connection:
+        assert await service.unregistered(connection, ["bank-a", "conduit-z", "bank-a", ""]) == {"conduit-z", ""}
+        assert await service.unregistered(connection, []) == set()
+
+
 async def test_client_is_known_by_its_public_keys(engine: AsyncEngine) -> None:
     """The record names the keys' thumbprints; the keys themselves read back as sent."""
     await register(engine)
