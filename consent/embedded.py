@@ -39,6 +39,7 @@ APP_ROLE = "consent_app"
 PORT = 5432  # only a part of the socket's name
 START_SECONDS = 60
 SOCKET_PATH_LIMIT = 100  # sockaddr_un holds 108 bytes on Linux, 104 on macOS
+BINARY_CACHE = Path("/var/cache/consent")  # root alone writes here, everybody may read
 SERVER_USERS = ("postgres", "nobody")  # in this order, when root starts the server
 INITDB = ("--username=postgres", "--auth=reject", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 SETTINGS = {
@@ -164,7 +165,7 @@ class EmbeddedPostgres:
         arguments = [f"-c{name}={value}" for name, value in {**SETTINGS, "unix_socket_directories": str(sockets)}.items()]
         guard = [sys.executable, "-I", "-S", embedded_guard.__file__, str(user.uid), str(user.gid), str(sockets)]
         with self.log.open("ab") as log:
-            self._guard = subprocess.Popen(  # noqa: S603 - our own program
+            self._guard = subprocess.Popen(
                 [*guard, binaries / "postgres", "-D", _data_argument(self.data, user), *arguments],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.data, env=_environment(), start_new_session=True,
             )  # fmt: skip
@@ -243,9 +244,9 @@ def _runs(binaries: Path, user: _User) -> bool:
 
 
 def _copy(package: Path) -> Path:
-    """Copy the server's files to /var/cache, where root alone writes and everybody may read. Interrupted copies keep their own name."""
+    """Copy the server's files to where its user can run them. An interrupted copy keeps a name of its own."""
     stat = (package / "pginstall18" / "bin" / "postgres").stat()
-    target = Path("/var/cache/consent") / f"postgresql-{stat.st_size}-{stat.st_mtime_ns}"
+    target = BINARY_CACHE / f"postgresql-{stat.st_size}-{stat.st_mtime_ns}"
     if not target.exists():
         target.parent.mkdir(mode=0o755, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix="copying-", dir=target.parent))
@@ -270,7 +271,7 @@ def _environment() -> dict[str, str]:
 
 def _run(command: list[Path | str], user: _User, cwd: Path, text: str = "") -> None:
     identity = {"user": user.uid, "group": user.gid, "extra_groups": []} if user.switch else {}
-    done = subprocess.run(  # noqa: S603 - the wheel's programs
+    done = subprocess.run(
         command, input=text.encode(), capture_output=True, cwd=cwd, env=_environment(), timeout=START_SECONDS, check=False, **identity,
     )  # type: ignore[call-overload]  # fmt: skip
     if done.returncode != 0 or b"ERROR:" in done.stderr + done.stdout:
@@ -326,7 +327,7 @@ def _is_server_of(pid: int, data: Path) -> bool:
             return (proc / "cwd").readlink() == data.resolve()
         except OSError:
             return False
-    shown = subprocess.run(["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    shown = subprocess.run(["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return "postgres" in shown and str(data) in shown
 
 

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -170,3 +171,21 @@ def test_root_without_a_server_user_is_refused(private: Path, monkeypatch: pytes
     with pytest.raises(EmbeddedError, match="no-such-user"):
         EmbeddedPostgres(private).start()
     assert not private.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root runs the server as another user")
+def test_binaries_out_of_the_users_reach_are_copied(private: Path, monkeypatch: pytest.MonkeyPatch):
+    """An installation below a closed directory works all the same: the server runs from a copy that root owns and others may only read."""
+    with tempfile.TemporaryDirectory() as cache:
+        Path(cache).chmod(0o755)
+        runs = embedded._runs
+        monkeypatch.setattr(embedded, "BINARY_CACHE", Path(cache) / "consent")
+        monkeypatch.setattr(embedded, "_runs", lambda path, user: str(path).startswith(cache) and runs(path, user))
+        for _ in range(2):
+            with EmbeddedPostgres(private):
+                server = int((private / "postgresql/data/postmaster.pid").read_text().split()[0])
+                assert str(Path(f"/proc/{server}/exe").readlink()).startswith(cache)
+        (copy,) = (Path(cache) / "consent").iterdir()
+        for path in (copy, *copy.rglob("*")):
+            assert path.stat().st_uid == 0
+            assert path.is_symlink() or path.stat().st_mode & 0o022 == 0
