@@ -6,6 +6,7 @@ Checks that only read do not wait for each other.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from consent.decisions.model import Check
 from consent.errors import ServiceError, Unavailable
 
 MAX_BATCH = 256
+LEAST_BATCH = 4
+LONG_SECONDS = 0.1
+"""A batch that takes longer makes the next ones smaller: callers wait for it, and OPA has a deadline."""
 MAX_QUEUE = 8192
 MAX_TRIES = 24
 """How often a check may find its facts changed before its caller is told to come back."""
@@ -50,6 +54,7 @@ class Gatherer:
         self._held: set[Hashable] = set()
         self._woken = False
         self._closed = True
+        self._size = 32
 
     def start(self) -> None:
         """Take checks from now on."""
@@ -101,7 +106,7 @@ class Gatherer:
         later: list[Pending] = []
         held: set[Hashable] = set()
         blocked: set[Hashable] = set()
-        while self._queue and len(batch) < MAX_BATCH:
+        while self._queue and len(batch) < self._size:
             pending = self._queue.popleft()
             if pending.reply.done():
                 continue
@@ -116,6 +121,7 @@ class Gatherer:
         return batch, held
 
     async def _run(self, batch: list[Pending], held: set[Hashable]) -> None:
+        began = time.monotonic()
         try:
             again = await self._process(batch)
         except asyncio.CancelledError:
@@ -124,6 +130,7 @@ class Gatherer:
             raise
         finally:
             self._held -= held
+            self._adapt(len(batch), time.monotonic() - began)
         for pending in reversed(again):
             pending.tries += 1
             if pending.tries >= MAX_TRIES or self._closed:
@@ -135,6 +142,13 @@ class Gatherer:
         if current is not None:
             self._running.discard(current)
         self._wake()
+
+    def _adapt(self, size: int, seconds: float) -> None:
+        """Halve what takes long, double what is quick and full."""
+        if seconds > LONG_SECONDS:
+            self._size = max(LEAST_BATCH, min(self._size, size) // 2)
+        elif seconds < LONG_SECONDS / 2 and size == self._size:
+            self._size = min(MAX_BATCH, 2 * size)
 
 
 def _keys(check: Check) -> Iterator[Hashable]:

@@ -8,6 +8,8 @@ import re
 import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.decisions import deliveries, schema
@@ -21,17 +23,22 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _HEADERS = {"Cache-Control": "no-store"}
 
 JsonRequest = Request[object, object, State]
+Known = NamedDependency[SkipValidation[Caller]]
+Platform = NamedDependency[SkipValidation[AnyChecker]]
+Decisions = NamedDependency[SkipValidation[DecisionService]]
+Engine = NamedDependency[SkipValidation[AsyncEngine]]
+Configured = NamedDependency[SkipValidation[Settings]]
 
 
 @post("/access/v1/evaluation", status_code=200, request_max_body_size=schema.MAX_CHECK_BYTES)
-async def evaluation(request: JsonRequest, caller: Caller, decisions: DecisionService) -> Response[bytes]:
+async def evaluation(request: JsonRequest, caller: Known, decisions: Decisions) -> Response[bytes]:
     """One check. AuthZEN 1.0, access evaluation API."""
     asked = schema.decode_evaluation(await _body(request))
     return _reply(request, await decisions.check(caller, asked))
 
 
 @post("/access/v1/evaluations", status_code=200, request_max_body_size=schema.MAX_CALL_BYTES)
-async def evaluations(request: JsonRequest, caller: Caller, decisions: DecisionService) -> Response[bytes]:
+async def evaluations(request: JsonRequest, caller: Known, decisions: Decisions) -> Response[bytes]:
     """Several checks in one call. AuthZEN 1.0, access evaluations API."""
     asked, semantic, listed = schema.decode_evaluations(await _body(request))
     if not listed:
@@ -41,14 +48,14 @@ async def evaluations(request: JsonRequest, caller: Caller, decisions: DecisionS
 
 
 @post("/access/v1/deliveries", status_code=200, request_max_body_size=schema.MAX_CHECK_BYTES)
-async def report_delivery(request: JsonRequest, any_checker: AnyChecker, engine: AsyncEngine) -> Response[bytes]:
+async def report_delivery(request: JsonRequest, any_checker: Platform, engine: Engine) -> Response[bytes]:
     """What was served under a decision."""
     delivery = schema.decode_delivery(await _body(request))
     return _reply(request, await deliveries.deliver(engine, any_checker, delivery))
 
 
 @get("/.well-known/authzen-configuration", sync_to_thread=False)
-def configuration(settings: Settings) -> Response[bytes]:
+def configuration(settings: Configured) -> Response[bytes]:
     """Where the endpoints are. AuthZEN 1.0, policy decision point metadata."""
     document = {
         "policy_decision_point": settings.issuer,

@@ -98,6 +98,7 @@ class World:
         """Two banks with a product, two platforms, an enterprise and its legal representative."""
         now = datetime.now(UTC)
         purposes = ("pre_loan", "approval", "post_loan", "modelling")
+        product = Product(code="tax-loan", name_zh="税贷", name_en="Tax loan", purposes=("pre_loan",))
         async with write(self.engine) as tx:
             await tx.put_blob("text/plain", _NOTICE)
             for name, kind, scopes in (
@@ -117,9 +118,7 @@ class World:
                     assessed_from=now - timedelta(days=30),
                     assessed_until=now + timedelta(days=300),
                     purposes=purposes if kind == "bank" else (),
-                    products=(Product(code="tax-loan", name_zh="税贷", name_en="Tax loan", purposes=("pre_loan",)),)
-                    if kind == "bank"
-                    else (),
+                    products=(product,) if kind == "bank" else (),
                 )
                 await parties.register_institution(tx, institution, CATALOGUE)
                 await self._client(tx, name, scopes)
