@@ -18,7 +18,7 @@ from consent.errors import InvalidRequest, TooManyRequests
 
 MIN_LENGTH = 12
 MAX_LENGTH = 256
-MAX_WAITING = 32
+MAX_WAITING = 16
 
 T = TypeVar("T")
 

@@ -99,7 +99,10 @@ async def institution_facts(connection: AsyncConnection, institution_id: str) ->
 
 
 async def unregistered(connection: AsyncConnection, institution_ids: Iterable[str]) -> frozenset[str]:
-    """Those ids that no institution has. A record names conduits and processors by registered ids only, so whoever accepts them asks here."""
+    """Those ids that no institution has.
+
+    A record names conduits and processors by registered ids only, so whoever accepts them from a caller asks here.
+    """
     asked = frozenset(institution_ids)
     return asked - await store.registered_ids(connection, sorted(asked)) if asked else asked
 
