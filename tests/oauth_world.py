@@ -158,8 +158,8 @@ class Caller:
         return str(reply.json()["access_token"])
 
     async def call(self, path: str, token: str, proof: str | None = None, scheme: str = "DPoP") -> httpx.Response:
-        url = f"{ISSUER}{path}"
-        return await self.http.get(path, headers={"authorization": f"{scheme} {token}", "dpop": proof or self.proof("GET", url, token=token)})
+        proof = proof or self.proof("GET", f"{ISSUER}{path}", token=token)
+        return await self.http.get(path, headers={"authorization": f"{scheme} {token}", "dpop": proof})
 
 
 @get("/probe/check")

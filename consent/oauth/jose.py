@@ -144,14 +144,11 @@ def import_public_key(jwk: Any) -> PublicKey:
         raise JoseRefused("not a key of a kind that is taken")
     if kty in _CURVES and jwk["crv"] != _CURVES[kty]:
         raise JoseRefused("a curve that is not taken")
-    for name in set(names) - {"kty", "crv"}:
-        b64url_decode(jwk[name])
+    numbers = {name: int.from_bytes(b64url_decode(jwk[name])) for name in set(names) - {"kty", "crv"}}
+    if kty == "RSA" and not (2048 <= numbers["n"].bit_length() <= MAX_RSA_BITS and numbers["e"].bit_length() <= 32):
+        raise JoseRefused("RSA keys have 2048 to 8192 bits and a small exponent")
     try:
         key = _TYPES[kty].import_key({name: jwk[name] for name in names})
-        if isinstance(key, RSAKey):
-            numbers = key.public_key.public_numbers()
-            if not 2048 <= numbers.n.bit_length() <= MAX_RSA_BITS or numbers.e.bit_length() > 32:
-                raise JoseRefused("RSA keys have 2048 to 8192 bits and a small exponent")
         key.raw_value  # noqa: B018 - parses the numbers, so that a point off the curve is found here
     except (JoseError, ValueError, TypeError):
         raise JoseRefused("not a key") from None

@@ -188,8 +188,12 @@ async def test_token_ends_with_the_last_item(engine: AsyncEngine, bank: Caller, 
     code = await obtain_code(engine, bank, visitor)
     soon = datetime.now(UTC).timestamp() + 30
     until = datetime.fromtimestamp(soon, UTC)
-    await execute(engine, "update grant_item set valid_until = :until, detail = jsonb_set(detail, '{valid_until}', to_jsonb(cast(:text as text)))",
-                  until=until, text=until.isoformat().replace("+00:00", "Z"))  # fmt: skip
+    await execute(
+        engine,
+        "update grant_item set valid_until = :until, detail = jsonb_set(detail, '{valid_until}', to_jsonb(cast(:text as text)))",
+        until=until,
+        text=until.isoformat().replace("+00:00", "Z"),
+    )
     assert 1 <= (await bank.redeem(code)).json()["expires_in"] <= 30
 
 
