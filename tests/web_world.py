@@ -114,6 +114,7 @@ class World:
     engine: AsyncEngine
     parties: sample_parties.Parties
     app: Litestar
+    redirect: str = REDIRECT
 
     def browser(self, base_url: str = ISSUER) -> Browser:
         """A new browser without cookies."""
@@ -143,7 +144,11 @@ class World:
         """A pushed request of bank-a, as the authorization server stores it. Returns the path of its consent page."""
         secret = secrets.token_urlsafe(32)
         now = datetime.now(UTC)
-        parameters = {"redirect_uri": REDIRECT, "code_challenge": base64.urlsafe_b64encode(bytes(32)).decode().rstrip("="), "state": "st-1"}
+        parameters = {
+            "redirect_uri": self.redirect,
+            "code_challenge": base64.urlsafe_b64encode(bytes(32)).decode().rstrip("="),
+            "state": "st-1",
+        }
         async with self.engine.begin() as connection:
             await connection.execute(
                 text("""
