@@ -68,7 +68,7 @@ explained(c, i) := sort(codes) if {
 } else := []
 
 # The first that applies: the check is refused as a whole; the item is barred; the caller has no value to compare; nothing but
-# numbers of identity documents was asked of an open item; no grant covers the item.
+# numbers of identity documents was asked of an open item; no grant covers the item. What nothing explains is denied all the same.
 lacking(c, i) := case_refusals.refusals[c] if {
 	not case_refusals.sound[c]
 } else := item_bars.bars[c][i] if {
@@ -77,7 +77,9 @@ lacking(c, i) := case_refusals.refusals[c] if {
 	count(field_answers.offered[c][i]) > 0
 } else := {"field.identity_document"} if {
 	asks[c][i].entry.provision in {"open", "open_except_fields"}
-} else := {grants_held.reasons[c][i]}
+} else := {grants_held.reasons[c][i]} if {
+	grants_held.reasons[c][i]
+} else := {"policy.unavailable"}
 
 outcome(check, ask, withheld, duties) := "model_only" if {
 	check.action == "model"

@@ -14,8 +14,8 @@ refusals[c] contains "platform.not_assessed" if {
 	some c in unsound
 	check := input.checks[c]
 	check.caller.kind == "platform"
-	not check.platform.status in {"rectifying", "suspended", "cancelled"}
-	not platform_assessed(check)
+	not platform_stopped(check)
+	not platform_admitted(check)
 }
 
 # METADATA
@@ -25,7 +25,7 @@ refusals[c] contains "platform.suspended" if {
 	some c in unsound
 	check := input.checks[c]
 	check.caller.kind == "platform"
-	check.platform.status in {"rectifying", "suspended", "cancelled"}
+	platform_stopped(check)
 }
 
 # METADATA
@@ -53,6 +53,13 @@ refusals[c] contains "action.not_granted" if {
 	some c in unsound
 	case := cases[c]
 	not acting(case)
+}
+
+platform_stopped(check) if check.platform.status in {"rectifying", "suspended", "cancelled"}
+
+platform_admitted(check) if {
+	check.platform.status == "active"
+	platform_assessed(check)
 }
 
 providing(check) if check.caller.kind == "institution"

@@ -66,7 +66,7 @@ cover := [found |
 	found := {i: best |
 		some i in waiting
 		ask := asks[c][i]
-		best := min({[missing, held.grant_id, held.identifier, g] |
+		covering := {[missing, held.grant_id, held.identifier, g] |
 			some g in usable[c]
 			held := check.grants[g]
 			held.item == ask.item
@@ -74,7 +74,9 @@ cover := [found |
 			gives := ask.wanted & {f | f := held.fields[_]}
 			count(gives) > 0
 			missing := count(ask.wanted) - count(gives)
-		})
+		}
+		count(covering) > 0
+		best := min(covering)
 	}
 ]
 
@@ -195,11 +197,13 @@ reasons[c][i] := code if {
 # description: A grant that passes them all and covers nothing lacks the fields.
 # custom: {code: field.not_granted, clause: 国办发〔2021〕52号 四(九)}
 reason(c, i) := furthest[3] if {
-	furthest := min({[0 - first[0], held.grant_id, held.identifier, first[1]] |
+	reached := {[0 - first[0], held.grant_id, held.identifier, first[1]] |
 		some g in candidates[c][i]
 		held := input.checks[c].grants[g]
 		first := min(object.get(hurdles, [c, g], {[10, "field.not_granted"]}))
-	})
+	}
+	count(reached) > 0
+	furthest := min(reached)
 } else := "item.person_consent_required" if {
 	asks[c][i].entry.consent_subject == "person"
 } else := "item.not_granted"

@@ -32,7 +32,7 @@ refusals[c] contains "institution.not_assessed" if {
 	some c in unsound
 	case := cases[c]
 	case.institution.id
-	not case.institution.status in {"active", "rectifying", "suspended", "cancelled"}
+	not told_apart(case)
 }
 
 # METADATA
@@ -61,7 +61,7 @@ refusals[c] contains "institution.no_agreement" if {
 refusals[c] contains "institution.terminal_mismatch" if {
 	some c in unsound
 	case := cases[c]
-	not case.terminal in {"match", "unregistered"}
+	not known_terminal(case)
 }
 
 # METADATA
@@ -71,8 +71,7 @@ refusals[c] contains "institution.product_not_declared" if {
 	some c in unsound
 	case := cases[c]
 	case.institution.id
-	not case.product == null
-	not case.institution.products[case.product]
+	not product_known(case)
 }
 
 assessed(case) if {
@@ -80,3 +79,11 @@ assessed(case) if {
 	case.institution.assessed_from <= case.now
 	case.now < case.institution.assessed_until
 }
+
+known_terminal(case) if case.terminal in {"match", "unregistered"}
+
+told_apart(case) if case.institution.status in {"active", "rectifying", "suspended", "cancelled"}
+
+product_known(case) if case.product == null
+
+product_known(case) if case.institution.products[case.product]

@@ -7,7 +7,6 @@ import data.consent.field_answers
 import data.consent.field_sets
 import data.consent.grants_held.cover
 import data.consent.matrix
-import data.consent.settings
 
 # METADATA
 # title: What the receiver must do with the fields of one answer, in the order of the codes
@@ -15,12 +14,24 @@ duties(c, i, fields) := array.concat(handling(c, i, fields), keeping(c, i, field
 
 # METADATA
 # title: How the fields are handled
+handling(c, i, _) := [] if plain(input.checks[c], asks[c][i])
+
 handling(c, i, fields) := [duty |
 	code := ["aggregate", "band", "do_not_store", "mask", "match_only"][_]
 	concerned := affected(code, c, i, fields)
 	count(concerned) > 0
 	duty := {"code": code, "fields": sort(concerned), "value": null}
-]
+] if {
+	not plain(input.checks[c], asks[c][i])
+}
+
+# Detail to the institution itself, of an item without bands, obliges to nothing but keeping it no longer than needed.
+plain(check, ask) if {
+	check.processor == null
+	check.action in {"query", "push", "report", "collect"}
+	ask.entry.verification == false
+	count(ask.entry.banded) == 0
+}
 
 # METADATA
 # title: What a grant gave is kept no longer than granted and needed
@@ -42,7 +53,7 @@ affected("aggregate", c, _, fields) := fields if input.checks[c].action == "mode
 # METADATA
 # title: Figures that the list gives in bands stay in bands
 # custom: {clause: 国办发〔2021〕52号 附件 5}
-affected("band", _, _, fields) := {f | some f in fields; settings.banded[f]}
+affected("band", c, i, fields) := fields & asks[c][i].entry.banded
 
 # METADATA
 # title: A model's input is not kept

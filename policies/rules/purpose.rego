@@ -36,7 +36,7 @@ refusals[c] contains "purpose.not_declared" if {
 	case := cases[c]
 	purposes.financing[case.purpose]
 	case.institution.id
-	not case.purpose in case.institution.purposes
+	not purpose_declared(case)
 }
 
 # METADATA
@@ -46,8 +46,8 @@ refusals[c] contains "purpose.not_declared" if {
 	some c in unsound
 	case := cases[c]
 	purposes.financing[case.purpose]
-	product := case.institution.products[case.product]
-	not case.purpose in product.purposes
+	case.institution.products[case.product]
+	not product_declared(case)
 }
 
 # METADATA

@@ -23,6 +23,7 @@ pairs := {[case.purpose, code] | case := cases[_]; code := case.items[_].item} |
 #   identity      numbers and types of identity documents
 #   givable       needed and no third party's
 #   free          givable without a grant
+#   banded        givable in bands only
 #   An item that does not exist, cannot be selected or is never provided outward has no entry.
 sets[purpose][code] := entry if {
 	some pair in pairs
@@ -43,6 +44,7 @@ sets[purpose][code] := entry if {
 		"identity": identity,
 		"givable": givable,
 		"free": {f | some f in (givable - identity); row.provision in {"open", "open_except_fields"}},
+		"banded": {f | some f in givable; settings.banded[f]},
 		"provision": row.provision,
 		"verification": verification(row),
 		"consent_subject": row.consent_subject,
@@ -62,6 +64,7 @@ nothing := {
 	"identity": set(),
 	"givable": set(),
 	"free": set(),
+	"banded": set(),
 	"provision": "none",
 	"verification": false,
 	"consent_subject": "enterprise",

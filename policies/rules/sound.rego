@@ -13,14 +13,12 @@ entitled contains c if {
 	some c, case in cases
 	case.institution.status == "active"
 	case.institution.agreement == true
-	is_number(case.institution.assessed_from)
-	case.institution.assessed_from <= case.now
-	case.now < case.institution.assessed_until
+	assessed(case)
 	purposes.financing[case.purpose]
-	case.purpose in case.institution.purposes
-	declared(case)
+	purpose_declared(case)
+	product_declared(case)
 	acting(case)
-	case.terminal in {"match", "unregistered"}
+	known_terminal(case)
 }
 
 # METADATA
@@ -47,9 +45,11 @@ unsound contains c if {
 	not sound[c]
 }
 
-declared(case) if case.product == null
+purpose_declared(case) if case.purpose in case.institution.purposes
 
-declared(case) if case.purpose in case.institution.products[case.product].purposes
+product_declared(case) if case.product == null
+
+product_declared(case) if case.purpose in case.institution.products[case.product].purposes
 
 acting(case) if case.action in {"query", "verify", "push", "report", "model"}
 
