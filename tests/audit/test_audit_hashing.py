@@ -130,6 +130,15 @@ def test_overlong_proofs_are_refused(length: int) -> None:
         verify_consistency(1, 2, mth(0, 1), mth(0, 2), [LEAVES[1]] * length)
 
 
+def test_hashes_of_another_length_are_refused() -> None:
+    """A proof is refused for its shape before any of it is hashed."""
+    for leaf, sibling, value in ((b"", LEAVES[1], mth(0, 2)), (LEAVES[0], b"", mth(0, 2)), (LEAVES[0], LEAVES[1], b"")):
+        with pytest.raises(BadProof, match="not 32 bytes"):
+            verify_inclusion(leaf, 0, 2, [sibling], value)
+        with pytest.raises(BadProof, match="not 32 bytes"):
+            verify_consistency(1, 2, leaf, value, [sibling])
+
+
 def test_size_zero() -> None:
     """Nothing is included in the empty tree; every tree extends it, with the empty proof and its one root only."""
     with pytest.raises(BadProof):

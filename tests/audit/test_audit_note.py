@@ -64,6 +64,12 @@ def test_junk_is_not_a_note(note: str | bytes) -> None:
         open_note(note, [SIGNER.verifier])
 
 
+def test_size_of_a_note_is_bounded() -> None:
+    """A well-signed note beyond 64 KiB is not read."""
+    with pytest.raises(MalformedNote, match="larger than 64 KiB"):
+        open_note(SIGNER.sign("x" * 70_000 + "\n"), [SIGNER.verifier])
+
+
 def test_base64_with_stray_bits_is_refused() -> None:
     """A signature spelled in a second way is refused, so that two notes never differ only in spelling."""
     line = NOTE.rstrip("\n")

@@ -172,6 +172,7 @@ def test_greatest_depth_and_numbers() -> None:
         (b'"data":{', b'"data": {'),
         (b'"data":', b'"date":'),
         (b"}}", b"}"),
+        (b"}}", b"}]"),
         (b"}}", b'},"more":1}'),
         (b"}}", b"}}\n"),
     ],
@@ -205,7 +206,7 @@ def test_length_bound() -> None:
     with pytest.raises(MalformedRecord):
         encode_record(7, FIRST_PREV, TIME, "a.b", {"a": "x" * (room + 1)})
     with pytest.raises(MalformedRecord):
-        decode_record(longest[:-2] + b'x"}}')
+        decode_record(longest[:-3] + b'x"}}')
 
 
 @pytest.mark.parametrize(

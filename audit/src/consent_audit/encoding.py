@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 
-_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 
 MAX_SIZE = 2**63 - 1
 """Largest tree size or index, as in C2SP tlog-checkpoint."""
