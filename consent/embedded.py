@@ -170,7 +170,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.data, env=_environment(), start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
-        while _pid_file(self.data)[-1].strip() != "ready":
+        while not _is_ready(_pid_file(self.data), sockets):
             if self._guard.poll() is not None or time.monotonic() > deadline:
                 raise EmbeddedError(f"PostgreSQL did not start; its last words:\n{_tail(self.log)}")
             time.sleep(0.01)
@@ -299,36 +299,45 @@ def _pid_file(data: Path) -> list[str]:
         return [""]
 
 
+def _is_ready(lines: list[str], sockets: Path) -> bool:
+    """A file that a killed server left says "ready" too, but names its own socket directory."""
+    return len(lines) > 4 and lines[4] == str(sockets) and lines[-1].strip() == "ready"
+
+
 def _stop_orphan(data: Path, user: _User) -> None:
-    """Stop a server that outlived its owner and its guard. The pid alone proves nothing: it may belong to another process by now."""
+    """Stop a server that outlived its owner and its guard, and wait for what is left of one whose main process was killed."""
     lines = _pid_file(data)
     if not lines[0]:
         return
-    pid = int(lines[0])
+    main = int(lines[0])
     deadline = time.monotonic() + embedded_guard.STOP_SECONDS
-    sent = False
-    while _is_server_of(pid, data):
-        if not sent:
-            os.kill(pid, signal.SIGINT)
-            sent = True
+    request: signal.Signals | None = signal.SIGINT
+    while left := _processes_of(data, main):
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGQUIT)
-            deadline += embedded_guard.STOP_SECONDS
+            request, deadline = signal.SIGQUIT, deadline + embedded_guard.STOP_SECONDS
+        if request is not None and main in left:
+            os.kill(main, request)
+            request = None
         time.sleep(0.02)
     sockets = Path(lines[4]) if len(lines) > 4 else Path("/")
     if sockets.name.startswith("consent-") and sockets.is_dir() and sockets.stat().st_uid == user.uid:
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _is_server_of(pid: int, data: Path) -> bool:
-    proc = Path(f"/proc/{pid}")
-    if proc.parent.joinpath("self").exists():
-        try:
-            return (proc / "cwd").readlink() == data.resolve()
-        except OSError:
-            return False
-    shown = subprocess.run(["/bin/ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return "postgres" in shown and str(data) in shown
+def _processes_of(data: Path, main: int) -> list[int]:
+    """The server's processes. A pid alone proves nothing, it may be another's by now; all of the server work in its data directory."""
+    if Path("/proc/self").exists():
+        place = data.resolve()
+        return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _works_in(process, place)]
+    shown = subprocess.run(["/bin/ps", "-o", "command=", "-p", str(main)], capture_output=True, text=True, check=False).stdout
+    return [main] if "postgres" in shown and str(data) in shown else []
+
+
+def _works_in(process: Path, place: Path) -> bool:
+    try:
+        return (process / "cwd").readlink() == place and (process / "exe").readlink().name == "postgres"
+    except OSError:
+        return False
 
 
 def _tail(log: Path) -> str:

@@ -33,7 +33,11 @@ CHUNK = 1 << 14
 
 _LOCK = text(f"select pg_advisory_xact_lock({SIGNER_LOCK})")
 _TRY_LOCK = text(f"select pg_try_advisory_xact_lock({SIGNER_LOCK})")
-_RECENT = text("select exists (select from ledger_head where size = :size and time > clock_timestamp() - cast(:age as interval))")
+# A head of the future was made by a wrong clock, and must not hold up the next one.
+_RECENT = text(
+    "select exists (select from ledger_head where size = :size"
+    " and time > clock_timestamp() - cast(:age as interval) and time <= clock_timestamp())"
+)
 _LEAVES = text(
     "select leaf, sha256('\\x00'::bytea || bytes) = leaf as sound from ledger_record where idx >= :first and idx < :last order by idx"
 )

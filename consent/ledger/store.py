@@ -17,6 +17,15 @@ _PUBLISHED = text("select exists (select from ledger_head where size >= :first a
 _SIZE = text("select coalesce(max(idx) + 1, 0) from ledger_record")
 _LEAVES = text("select leaf from ledger_record where idx >= :first and idx < :last order by idx")
 _NODES = text("select hash from ledger_node where level = :level and n >= :first and n < :last order by n")
+_LEAF_RANGES = text(
+    "select place, leaf from unnest(cast(:firsts as bigint[]), cast(:counts as bigint[])) with ordinality as range (first, count, place)"
+    " cross join lateral (select idx, leaf from ledger_record where idx >= first and idx < first + count) as found order by place, idx"
+)
+_NODE_RANGES = text(
+    "select place, hash from unnest(cast(:levels as smallint[]), cast(:firsts as bigint[]), cast(:counts as bigint[]))"
+    " with ordinality as range (at, first, count, place)"
+    " cross join lateral (select n, hash from ledger_node where level = at and n >= first and n < first + count) as found order by place, n"
+)
 _ENTRIES = text("select bytes from ledger_record where idx >= :first and idx < :last order by idx")
 _BLOB = text("select body from ledger_blob where sha256 = :sha256")
 _BLOB_NAMES = text("select sha256 from ledger_blob where sha256 > :after order by sha256 limit 1000")
@@ -81,17 +90,23 @@ async def right_edge(connection: AsyncConnection, size: int) -> TreeBuilder:
 
 
 async def fetcher(connection: AsyncConnection, nodes: Sequence[Node]) -> Fetch:
-    """A function that gives the hashes of these nodes, read beforehand: two or three statements for a whole proof.
+    """A function that gives the hashes of these nodes, all read beforehand by two statements.
 
     Raises:
-        LookupError: from the function, for a node that was not among them or whose rows are missing.
+        KeyError: from the function, for a node that was not among them or whose rows are missing.
     """
+    spans = [(node, *tile_span(*node)) for node in nodes]
+    leaves = [span for span in spans if span[1] == 0]
+    above = [span for span in spans if span[1] > 0]
+    leaf_rows = await connection.execute(_LEAF_RANGES, {"firsts": [s[2] for s in leaves], "counts": [s[3] for s in leaves]})
+    values = {"levels": [s[1] for s in above], "firsts": [s[2] for s in above], "counts": [s[3] for s in above]}
+    node_rows = await connection.execute(_NODE_RANGES, values)
     known: dict[Node, bytes] = {}
-    for height, n in nodes:
-        level, first, count = tile_span(height, n)
-        row = await hashes(connection, level, first, count)
-        if len(row) == count:
-            known[height, n] = root(row)
+    for part, rows in ((leaves, leaf_rows.all()), (above, node_rows.all())):
+        found: dict[int, list[bytes]] = {}
+        for place, value in rows:
+            found.setdefault(place - 1, []).append(value)
+        known |= {part[place][0]: root(row) for place, row in found.items() if len(row) == part[place][3]}
     return lambda height, n: known[height, n]
 
 

@@ -13,9 +13,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.clock import format_instant
+from consent.db import create_engine
+from consent.embedded import EmbeddedPostgres
 from consent.errors import DatabaseUnavailable
 from consent.ledger.events import StaffRegistered
 from consent.ledger.writer import ClockRefused, OtherLedger, ensure_genesis, write
+from consent.migrations import migrate
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, decode_record
 
@@ -203,3 +206,54 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_a_cancelled_writer_lets_go_of_the_lock(engine: AsyncEngine, ledger):
+    """A task cancelled under the lock, or while it waits for it, records nothing and holds nobody up."""
+    entered = asyncio.Event()
+
+    async def hang() -> None:
+        async with write(engine) as transaction:
+            transaction.append(staff(9))
+            entered.set()
+            await asyncio.sleep(60)
+
+    holder = asyncio.ensure_future(hang())
+    await entered.wait()
+    waiter = asyncio.ensure_future(_append(engine))
+    await asyncio.sleep(0.1)
+    for task in (waiter, holder):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with asyncio.timeout(2):
+        assert await _append(engine) == 1
+
+
+async def test_a_server_that_is_killed_under_load_keeps_what_it_acknowledged(tmp_path):
+    """kill -9 of the whole server: after recovery every acknowledged record is there, and the next append goes on."""
+    state = tmp_path / "own"
+    postgres = EmbeddedPostgres(state)
+    urls = postgres.start()
+    await migrate(urls.owner_url)
+    engine = create_engine(urls.app_url)
+    await ensure_genesis(engine, "ledger.example.org/killed")
+    acknowledged = 0
+
+    async def work() -> None:
+        nonlocal acknowledged
+        while True:
+            acknowledged = max(acknowledged, await _append(engine))
+
+    load = asyncio.gather(*(work() for _ in range(4)), return_exceptions=True)
+    await asyncio.sleep(0.5)
+    os.kill(int((state / "postgresql/data/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    assert {type(error) for error in await load} == {DatabaseUnavailable}
+    await engine.dispose()
+    postgres.stop()
+    with EmbeddedPostgres(state) as urls:
+        engine = create_engine(urls.app_url)
+        size = await count(engine)
+        assert size > acknowledged > 0
+        assert await _append(engine) == size
+        await engine.dispose()
