@@ -80,6 +80,10 @@ class RegopyEngine:
 
     async def close(self) -> None:
         """Let the threads go; a question under way still gets its answer."""
+        self.shutdown()
+
+    def shutdown(self) -> None:
+        """`close` for callers without a loop."""
         self._pool.shutdown(wait=False)
 
     async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:

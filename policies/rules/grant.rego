@@ -3,7 +3,7 @@
 # description: |
 #   One grant covers an item, never a union. Of the grants that pass every condition, the one that gives most of what is asked wins,
 #   then the lowest grant_id, then the lowest identifier. A grant that does not pass is held up by its first hurdle, in the order of
-#   their numbers. If none passes, the item's code is that of the grant that came furthest, so that it names what would cure it.
+#   their numbers. Numbers that are compared here have the same count of digits, because rego-cpp orders numbers as text. If none passes, the item's code is that of the grant that came furthest, so that it names what would cure it.
 package consent.grants_held
 
 import data.consent.asked_items.asks
@@ -73,7 +73,7 @@ cover := [found |
 			grantors[ask.entry.consent_subject][held.by]
 			gives := ask.wanted & {f | f := held.fields[_]}
 			count(gives) > 0
-			missing := count(ask.wanted) - count(gives)
+			missing := (1000 + count(ask.wanted)) - count(gives)
 		}
 		count(covering) > 0
 		best := min(covering)
@@ -104,7 +104,7 @@ stumbling contains [c, g] if {
 # METADATA
 # title: The enterprise is registered but not verified by real name
 # custom: {code: subject.not_verified, clause: 国办发〔2021〕52号 注3}
-hurdles[c][g] contains [1, "subject.not_verified"] if {
+hurdles[c][g] contains [11, "subject.not_verified"] if {
 	some [c, g] in stumbling
 	not input.checks[c].subject.verified == true
 }
@@ -113,7 +113,7 @@ hurdles[c][g] contains [1, "subject.not_verified"] if {
 # title: Granted for another action
 # description: A query grant covers verification of the same fields.
 # custom: {code: action.not_granted, clause: 发改办财金〔2022〕299号 三}
-hurdles[c][g] contains [2, "action.not_granted"] if {
+hurdles[c][g] contains [12, "action.not_granted"] if {
 	some [c, g] in stumbling
 	not covers[input.checks[c].grants[g].action][input.checks[c].action]
 }
@@ -122,7 +122,7 @@ hurdles[c][g] contains [2, "action.not_granted"] if {
 # title: Granted for another purpose or product
 # description: A check that names no product is judged under the product of the grant.
 # custom: {code: purpose.not_granted, clause: 国办发〔2021〕52号 四(九)(十)}
-hurdles[c][g] contains [3, "purpose.not_granted"] if {
+hurdles[c][g] contains [13, "purpose.not_granted"] if {
 	some [c, g] in stumbling
 	not same_purpose(input.checks[c], input.checks[c].grants[g])
 }
@@ -130,7 +130,7 @@ hurdles[c][g] contains [3, "purpose.not_granted"] if {
 # METADATA
 # title: Revoked, as a whole or this item of it
 # custom: {code: grant.revoked, clause: 国办发〔2021〕52号 四(九)}
-hurdles[c][g] contains [4, "grant.revoked"] if {
+hurdles[c][g] contains [14, "grant.revoked"] if {
 	some [c, g] in stumbling
 	not unrevoked(input.checks[c].grants[g])
 }
@@ -138,7 +138,7 @@ hurdles[c][g] contains [4, "grant.revoked"] if {
 # METADATA
 # title: Past its last moment
 # custom: {code: grant.expired, clause: 国办发〔2021〕52号 四(九)}
-hurdles[c][g] contains [5, "grant.expired"] if {
+hurdles[c][g] contains [15, "grant.expired"] if {
 	some [c, g] in stumbling
 	not lasting(input.checks[c], input.checks[c].grants[g])
 }
@@ -146,7 +146,7 @@ hurdles[c][g] contains [5, "grant.expired"] if {
 # METADATA
 # title: Suspended
 # custom: {code: grant.suspended, clause: 国办发〔2021〕52号 四(九)}
-hurdles[c][g] contains [6, "grant.suspended"] if {
+hurdles[c][g] contains [16, "grant.suspended"] if {
 	some [c, g] in stumbling
 	input.checks[c].grants[g].status == "suspended"
 }
@@ -154,7 +154,7 @@ hurdles[c][g] contains [6, "grant.suspended"] if {
 # METADATA
 # title: A conduit that the grant does not name
 # custom: {code: channel.not_allowed, clause: 财办会〔2025〕32号 三(一)}
-hurdles[c][g] contains [7, "channel.not_allowed"] if {
+hurdles[c][g] contains [17, "channel.not_allowed"] if {
 	some [c, g] in stumbling
 	not through(input.checks[c], input.checks[c].grants[g])
 }
@@ -162,7 +162,7 @@ hurdles[c][g] contains [7, "channel.not_allowed"] if {
 # METADATA
 # title: A processor that the grant does not name
 # custom: {code: channel.not_allowed, clause: 发改办财金〔2022〕299号 四}
-hurdles[c][g] contains [7, "channel.not_allowed"] if {
+hurdles[c][g] contains [17, "channel.not_allowed"] if {
 	some [c, g] in stumbling
 	not processed(input.checks[c], input.checks[c].grants[g])
 }
@@ -170,7 +170,7 @@ hurdles[c][g] contains [7, "channel.not_allowed"] if {
 # METADATA
 # title: Older data than was granted, or than the purpose may look back to
 # custom: {code: grant.range_exceeded, clause: 国办发〔2021〕52号 附件}
-hurdles[c][g] contains [8, "grant.range_exceeded"] if {
+hurdles[c][g] contains [18, "grant.range_exceeded"] if {
 	some [c, g] in stumbling
 	not in_range(input.checks[c], input.checks[c].grants[g])
 }
@@ -178,7 +178,7 @@ hurdles[c][g] contains [8, "grant.range_exceeded"] if {
 # METADATA
 # title: Used as often as was granted
 # custom: {code: grant.frequency_exceeded, clause: 国办发〔2024〕15号 三(五)}
-hurdles[c][g] contains [9, "grant.frequency_exceeded"] if {
+hurdles[c][g] contains [19, "grant.frequency_exceeded"] if {
 	some [c, g] in stumbling
 	not unspent(input.checks[c].grants[g])
 }
@@ -197,10 +197,10 @@ reasons[c][i] := code if {
 # description: A grant that passes them all and covers nothing lacks the fields.
 # custom: {code: field.not_granted, clause: 国办发〔2021〕52号 四(九)}
 reason(c, i) := furthest[3] if {
-	reached := {[0 - first[0], held.grant_id, held.identifier, first[1]] |
+	reached := {[99 - first[0], held.grant_id, held.identifier, first[1]] |
 		some g in candidates[c][i]
 		held := input.checks[c].grants[g]
-		first := min(object.get(hurdles, [c, g], {[10, "field.not_granted"]}))
+		first := min(object.get(hurdles, [c, g], {[20, "field.not_granted"]}))
 	}
 	count(reached) > 0
 	furthest := min(reached)

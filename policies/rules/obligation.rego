@@ -40,10 +40,20 @@ keeping(c, i, fields) := [duty |
 	check := input.checks[c]
 	held := check.grants[cover[c][i][3]]
 	most := matrix[check.purpose][held.item].retention_days
-	granted := object.get(held, "retention_days", null)
-	days := min({day | some day in [most, granted]; day != null})
-	duty := {"code": "retain_days", "fields": sort(fields), "value": days}
+	duty := {"code": "retain_days", "fields": sort(fields), "value": shorter(most, object.get(held, "retention_days", null))}
 ]
+
+shorter(most, granted) := most if granted == null
+
+shorter(most, granted) := most if {
+	granted != null
+	most <= granted
+}
+
+shorter(most, granted) := granted if {
+	granted != null
+	granted < most
+}
 
 # METADATA
 # title: A model's output is an aggregate
