@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent import errors as domain
 from consent.catalogue.model import Catalogue
 from consent.clock import utc_now
+from consent.db import read
 from consent.decisions.requests import Judgement, Verdict
 from consent.errors import PolicyUnavailable
 from consent.grants.details import parse_details
@@ -32,6 +33,7 @@ from consent.oauth.form import Form, check_names, required
 from consent.oauth.jose import b64url_encode
 from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, RequestJudge
 from consent.oauth.store import secret_hash
+from consent.parties import service as parties
 from consent.parties.model import parse_uscc
 
 PARAMETERS = AUTHENTICATION | {
@@ -80,6 +82,7 @@ async def push(engine: AsyncEngine, catalogue: Catalogue, judge: RequestJudge, c
     parameters = _check_parameters(client, form)
     dpop_jkt = _check_jkt(form, caller.jkt)
     details = _read_details(required(form, "authorization_details"), utc_now())
+    await _check_named(engine, details)
     request_id = secrets.token_urlsafe(16)
     judgement = await judge.judge(client.institution_id, details)
     accepted = _accept(details, judgement, catalogue)
@@ -148,6 +151,16 @@ def _read_details(body: str, now: datetime) -> tuple[Detail, ...]:
             raise InvalidAuthorizationDetails("Each data_from lies before its valid_until.")
     # From here on every detail has a name, by which verdicts speak of it.
     return tuple(msgspec.structs.replace(d, identifier=d.identifier or f"d{n}") for n, d in enumerate(details, 1))
+
+
+async def _check_named(engine: AsyncEngine, details: Sequence[Detail]) -> None:
+    """Conduits and processors are registered institutions: the ledger names nobody else."""
+    named = {name for detail in details for name in (*detail.via, *([detail.processor] if detail.processor else []))}
+    if named:
+        async with read(engine) as connection:
+            unknown = await parties.unregistered(connection, named)
+        if unknown:
+            raise InvalidAuthorizationDetails("Each via and processor is the id of a registered institution.")
 
 
 def _accept(details: Sequence[Detail], judgement: Judgement, catalogue: Catalogue) -> tuple[Detail, ...] | None:
