@@ -331,6 +331,14 @@ def test_strange_peers(response: bytes, code: int) -> None:
         assert run(url) == code
 
 
+def test_redirect_is_not_followed() -> None:
+    """Also where the other place would answer: a token must not travel, and the URL given is the one that is judged."""
+    with serve(FILES) as elsewhere:
+        head = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}/ledger/checkpoint\r\nContent-Length: 0\r\n\r\n"
+        with answering(head.encode()) as url:
+            assert run(url) == 3
+
+
 def test_dripping_peer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A peer that sends a byte now and then is given up."""
     monkeypatch.setattr(UrlSource, "file_seconds", 0.2)
