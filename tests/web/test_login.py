@@ -89,25 +89,25 @@ async def test_lockout_is_explained(world: World) -> None:
 
 
 async def test_session_secret_changes_at_sign_in(world: World) -> None:
-    """A secret that somebody planted before sign-in, or that was used before it, is worth nothing afterwards (session fixation)."""
+    """A secret that somebody planted before sign-in is not taken over, and stays worth nothing (session fixation)."""
     await world.account("zhou.min")
-    browser = world.browser()
-    browser.client.cookies.set(browser.cookie_name, "planted", domain="127.0.0.1")
+    browser, planter = world.browser(), world.browser()
+    browser.client.cookies.set(browser.cookie_name, "planted", domain="127.0.0.1", path="/")
+    planter.client.cookies.set(browser.cookie_name, "planted", domain="127.0.0.1", path="/")
     await browser.sign_in()
-    first = browser.client.cookies[browser.cookie_name]
-    assert first != "planted"
-    browser.client.cookies.delete(f"{browser.cookie_name}")
-    other = world.browser()
-    other.client.cookies.set(browser.cookie_name, first, domain="127.0.0.1")
-    assert (await other.open("/my/grants")).status_code == 200
+    assert browser.client.cookies[browser.cookie_name] != "planted"
+    assert (await browser.open("/my/grants")).status_code == 200
+    assert (await planter.open("/my/grants")).status_code == 303
 
 
 async def test_signing_in_again_ends_the_former_session(world: World) -> None:
-    """One browser has one session."""
+    """One browser has one session: a form left open in another tab replaces it."""
     browser = await world.signed_in()
     first = browser.client.cookies[browser.cookie_name]
-    await browser.send("/logout", {"csrf": await _csrf(browser)})
-    await browser.sign_in()
+    again = {"next": "/", "username": "zhou.min", "password": PASSWORD}
+    assert (await browser.send("/login", again | {"csrf": "of a form that has lapsed"})).status_code == 403
+    assert (await browser.send("/login", again | {"csrf": browser.hidden("csrf")})).status_code == 303
+    assert browser.client.cookies[browser.cookie_name] != first
     other = world.browser()
     other.client.cookies.set(browser.cookie_name, first, domain="127.0.0.1")
     assert (await other.open("/my/grants")).status_code == 303
