@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import stat
-import sys
 import threading
 from pathlib import Path
 from typing import Literal
@@ -46,10 +45,12 @@ def stop_when_stdin_closes() -> None:
     """End this process as by SIGTERM once standard input ends, so that it never outlives the program that started it."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not sys.stdin: its lock, held here, would be inherited by Granian's forked workers, which close it.
+        while os.read(descriptor, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
+    descriptor = os.dup(0)
     threading.Thread(target=watch, daemon=True).start()
 
 

@@ -149,4 +149,4 @@ def bank_app(bank: Bank) -> Litestar:
         await app.state.http.aclose()
 
     state = State({"bank": bank, "applications": {}, "http": httpx.AsyncClient(timeout=10)})
-    return Litestar([BankPages], state=state, on_shutdown=[close], openapi_config=None)
+    return Litestar([BankPages], state=state, on_shutdown=[close], openapi_config=None, logging_config=None)

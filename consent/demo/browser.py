@@ -32,10 +32,13 @@ class _Forms(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.forms: list[Form] = []
+        self.links: list[str] = []
         self._open: Form | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.links.append(values.get("href", ""))
         if tag == "form":
             self._open = Form(values.get("action", ""), values.get("method", "get"))
             self.forms.append(self._open)
@@ -124,6 +127,12 @@ class Browser:
             raise PageError(f"the form offers no {missing}")
         data = [*form.fields, *(fill or {}).items(), *tick, *([button] if button and button[0] else [])]
         return self._go(form.method, urljoin(self.url, form.action), data)
+
+    def links(self, prefix: str) -> list[str]:
+        """Targets of the page's links that begin with `prefix`, in order."""
+        parser = _Forms()
+        parser.feed(self.text)
+        return [link for link in parser.links if link.startswith(prefix)]
 
     def boxes(self) -> list[tuple[str, str]]:
         """All tick boxes of the page, in order of the page."""

@@ -44,4 +44,4 @@ def platform_app(client: AsyncConsentClient) -> Litestar:
     async def close(_: Litestar) -> None:
         await client.close()
 
-    return Litestar([data], on_shutdown=[close], openapi_config=None)
+    return Litestar([data], on_shutdown=[close], openapi_config=None, logging_config=None)

@@ -65,8 +65,8 @@ async def run_demo(*, leave: bool, state_dir: Path | None, port: int) -> int:
         await migrate(urls.owner_url)
         catalogue = load()
         facts, environment = await _facts(state, urls, catalogue, port)
-        stack.enter_context(_service(state, environment, facts.issuer))
-        await _until_ready(facts.issuer)
+        service = stack.enter_context(_service(state, environment, facts.issuer))
+        await _until_ready(facts.issuer, service)
         await stack.enter_async_context(_samples(facts, catalogue))
         say(f"服务已就绪  serving {facts.issuer}\n")
         held = await asyncio.to_thread(_walk, facts)
@@ -136,7 +136,7 @@ def _port(wanted: int) -> int:
 
 
 @contextmanager
-def _service(state: Path, environment: dict[str, str], issuer: str) -> Iterator[None]:
+def _service(state: Path, environment: dict[str, str], issuer: str) -> Iterator[subprocess.Popen[bytes]]:
     """`consent serve` in a process of its own; its log lies in the state directory."""
     port = issuer.rsplit(":", 1)[1]
     command = [sys.executable, "-m", "consent", "serve", "--host", HOST, "--port", port]
@@ -146,7 +146,7 @@ def _service(state: Path, environment: dict[str, str], issuer: str) -> Iterator[
             [*command, "--until-stdin-closes"], env={**os.environ, **environment}, stdin=subprocess.PIPE, stdout=log, stderr=log
         )
         try:
-            yield
+            yield process
         finally:
             process.terminate()
             try:
@@ -158,9 +158,11 @@ def _service(state: Path, environment: dict[str, str], issuer: str) -> Iterator[
                 process.stdin.close()
 
 
-async def _until_ready(issuer: str) -> None:
+async def _until_ready(issuer: str, service: subprocess.Popen[bytes]) -> None:
     async with httpx.AsyncClient(timeout=2) as http:
         for _ in range(_START_SECONDS * 5):
+            if service.poll() is not None:
+                break
             try:
                 if (await http.get(f"{issuer}/readyz")).status_code == 200:
                     return
@@ -224,9 +226,8 @@ def _invite(facts: DemoFile, state: Path) -> None:
     say(f"  示例银行 sample bank     {bank_url}")
     say(f"  企业登录 enterprise      {facts.issuer}/login   {facts.enterprise.username} / {facts.enterprise.password}")
     say(f"  监管报表 regulator       {facts.issuer}/reports/accesses   {facts.regulator.username} / {facts.regulator.password}")
-    say(
-        f"  审计核验 auditor         consent-audit verify {facts.auditor.ledger_url} --key {facts.auditor.vkey} --token {facts.auditor.token}"
-    )
+    auditor = facts.auditor
+    say(f"  审计核验 auditor         consent-audit verify {auditor.ledger_url} --key {auditor.vkey} --token {auditor.token}")
     say(f"  全部凭证 credentials     {state / 'demo.json'}")
     say("按 Ctrl-C 结束  Ctrl-C ends it")
 
