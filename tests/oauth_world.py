@@ -182,9 +182,9 @@ async def parties(engine: AsyncEngine) -> Parties:
     return await register(engine)
 
 
-def build_app(engine: AsyncEngine) -> Litestar:
+def build_app(engine: AsyncEngine, decisions: DecisionService | None = None) -> Litestar:
     """A process of the service, with the OAuth endpoints and three resources."""
-    oauth = OAuth(engine, ISSUER, load(), DecisionService(engine, policies(), load()))
+    oauth = OAuth(engine, ISSUER, load(), decisions or DecisionService(engine, policies(), load()))
     return Litestar(
         [*handlers, probe_check, probe_any, probe_grants],
         dependencies={"oauth": Provide(lambda: oauth, sync_to_thread=False), **access.dependencies},

@@ -23,11 +23,10 @@ import msgspec
 from authlib.oauth2 import OAuth2Error
 from litestar import Response
 from litestar.exceptions import HTTPException
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 from consent.db import is_unavailable, sqlstate
-from consent.errors import CallerError, ConsentError, TooManyRequests, Unavailable
+from consent.errors import CallerError, Unavailable
 
 _log = logging.getLogger("consent.oauth")
 
@@ -153,19 +152,16 @@ def as_oauth_error(error: Exception) -> OAuthError:
         return error
     if isinstance(error, OAuth2Error):
         return from_authlib(error)
-    if isinstance(error, HTTPException) and error.status_code < 500:
+    if isinstance(error, CallerError) or (isinstance(error, HTTPException) and error.status_code < 500) or _is_bad_value(error):
         return InvalidRequest("The request is malformed.")
-    if isinstance(error, CallerError) and not isinstance(error, TooManyRequests):
-        return InvalidRequest("The request is malformed.")
-    if isinstance(error, DBAPIError) and not is_unavailable(error) and (sqlstate(error) or "")[:2] == "22":
-        # A value that the database cannot hold (class 22, data exception); what is parsed here should never reach it.
-        return InvalidRequest("The request is malformed.")
-    if isinstance(error, PoolTimeout | OSError | Unavailable) or (not isinstance(error, IntegrityError) and is_unavailable(error)):
-        return TemporarilyUnavailable()
-    if isinstance(error, ConsentError) and error.status < 500:
-        return InvalidRequest("The request is malformed.")
-    _log.error("unexpected %s.%s", type(error).__module__, type(error).__qualname__)
+    if not isinstance(error, Unavailable) and not is_unavailable(error):
+        _log.error("unexpected %s.%s", type(error).__module__, type(error).__qualname__)
     return TemporarilyUnavailable()
+
+
+def _is_bad_value(error: Exception) -> bool:
+    """A value that the database cannot hold (SQLSTATE class 22, data exception); what is parsed here should never get there."""
+    return isinstance(error, DBAPIError) and (sqlstate(error) or "").startswith("22")
 
 
 def respond(error: Exception) -> Response[bytes]:

@@ -8,8 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from consent.errors import Unavailable
+
 K = TypeVar("K")
 V = TypeVar("V")
+
+MAX_WAITING = 8192
 
 
 class Gather(Generic[K, V]):
@@ -26,8 +30,11 @@ class Gather(Generic[K, V]):
         """The answer for `key`.
 
         Raises:
+            Unavailable: too many wait already.
             whatever `load` raises.
         """
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable("请求过多，请稍后重试。", "Too much to do just now. Try again later.")
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.append((key, future))
         if self._runner is None:
@@ -45,7 +52,8 @@ class Gather(Generic[K, V]):
     async def _answer(self, batch: list[tuple[K, asyncio.Future[V]]]) -> None:
         try:
             values = await self._load([key for key, _ in batch])
-            for (_, future), value in zip(batch, values, strict=True):
+            answers = list(zip(batch, values, strict=True))  # all of them fit, or nobody gets one
+            for (_, future), value in answers:
                 if not future.done():  # done already if its request was cancelled
                     future.set_result(value)
         except Exception as error:  # noqa: BLE001 - it is raised again in each request that waits
