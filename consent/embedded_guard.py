@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         os.setgid(int(gid))
         os.setuid(int(uid))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)  # noqa: PLW1509 S603 - before any thread exists
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)  # noqa: PLW1509 - before any thread exists
     ended = threading.Event()
     threading.Thread(target=_leave_with, args=(server, socket_directory, ended), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: server.send_signal(signal.SIGINT))

@@ -21,10 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent.db import create_engine
 from consent.embedded import DATABASE, EmbeddedPostgres
 from consent.ledger.service import export
-from consent.ledger.signer import Signer as HeadSigner
+from consent.ledger.signer import Signer
 from consent.ledger.writer import ensure_genesis
 from consent.migrations import migrate
-from consent_audit.note import Signer
+from consent_audit.note import Signer as Key
 from consent_audit.sources import open_source
 from consent_audit.verify import verify
 
@@ -131,11 +131,22 @@ async def owner_engine(database: Database) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def ledger(engine: AsyncEngine, origin: str, tmp_path: Path) -> AsyncIterator[None]:
+def key(origin: str) -> Key:
+    """The log's signing key."""
+    return Key.generate(origin)
+
+
+@pytest.fixture
+async def signer(engine: AsyncEngine, key: Key) -> Signer:
+    """A signer that is not running; tests call sign_now()."""
+    return Signer(engine, key)
+
+
+@pytest.fixture
+async def ledger(engine: AsyncEngine, signer: Signer, key: Key, tmp_path: Path) -> AsyncIterator[Signer]:
     """The oracle: signs what the test left, exports it, and lets the offline verifier judge every byte."""
-    yield
-    key = Signer.generate(origin)
-    head = await HeadSigner(engine, key).sign_now()
+    yield signer
+    head = await signer.sign_now()
     assert head is not None
     assert await export(engine, tmp_path / "oracle.tar") == head.size
     with closing(open_source(str(tmp_path / "oracle.tar"))) as source:
