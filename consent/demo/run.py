@@ -69,7 +69,7 @@ async def run_demo(*, leave: bool, state_dir: Path | None, port: int) -> int:
         await _until_ready(facts.issuer, service)
         await stack.enter_async_context(_samples(facts, catalogue))
         say(f"服务已就绪  serving {facts.issuer}\n")
-        held = await asyncio.to_thread(_walk, facts)
+        held = await asyncio.to_thread(_walk, facts, environment)
         say("" if held else "\n有一步未成立。  A step did not hold.")
         if leave or not held:
             return 0 if held else 1
@@ -212,8 +212,12 @@ async def _samples(facts: DemoFile, catalogue: Catalogue) -> AsyncIterator[None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _walk(facts: DemoFile) -> bool:
-    tour = Tour(facts, facts.platform_url, say)
+def _walk(facts: DemoFile, environment: dict[str, str]) -> bool:
+    def export(file: Path) -> None:
+        command = [sys.executable, "-m", "consent", "ledger", "export", str(file)]
+        subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, timeout=60)
+
+    tour = Tour(facts, facts.platform_url, say, export)
     try:
         return tour.walk()
     finally:

@@ -7,8 +7,10 @@ theirs would see. A step that does not hold stops the tour.
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +20,15 @@ import httpx
 
 from consent.demo.browser import Browser, PageError
 from consent.demo.sample import EXCESS_ITEM, GRANTED_ITEMS, LEFT_OUT_ITEM, OPEN_ITEM, PRODUCT, PURPOSE, DemoFile, request_details
+from consent_audit.record import decode_record
+from consent_audit.tiles import unverified_entries
 from consent_sdk import ConsentClient, ConsentSdkError, Decision, Denial, Grant, PartialPermit, PendingConsent, Permit, RequestRefused
 
 T = TypeVar("T")
+ENTRIES_FOLDER = "tile/entries/"
+STEPS_IN_THE_LEDGER = frozenset(
+    {"grant.request_refused", "grant.requested", "grant.approved", "access.decided", "access.delivered", "grant.narrowed", "grant.revoked"}
+)
 
 
 class StepFailedError(Exception):
@@ -31,6 +39,14 @@ def require(held: bool, what: str) -> None:
     """Stop the tour unless it held."""
     if not held:
         raise StepFailedError(what)
+
+
+def recorded_types(export: Path) -> Counter[str]:
+    """How many records of each type an export holds."""
+    with tarfile.open(export) as archive:
+        bundles = [archive.extractfile(member) for member in archive if member.name.startswith(ENTRIES_FOLDER)]
+        entries = [entry for bundle in bundles if bundle is not None for entry in unverified_entries(bundle.read())]
+    return Counter(decode_record(entry).type for entry in entries)
 
 
 def known(value: T | None) -> T:
@@ -47,10 +63,12 @@ class Tour:
         facts: the contents of demo.json.
         platform_url: the sample data platform.
         say: prints one line.
+        export: what the operator does to hand an auditor the whole ledger as a file.
     """
 
-    def __init__(self, facts: DemoFile, platform_url: str, say: Callable[[str], None]) -> None:
+    def __init__(self, facts: DemoFile, platform_url: str, say: Callable[[str], None], export: Callable[[Path], None]) -> None:
         self.facts = facts
+        self.export = export
         self.platform_url = platform_url
         self.say = say
         self.enterprise = facts.enterprise.id
@@ -216,16 +234,25 @@ class Tour:
     # ------------------------------------------------------------ audit and report
 
     def audit(self) -> str:
-        """`consent-audit` over an export made through the public interface, in a process of its own."""
+        """`consent-audit` over an export and over the URL, each in a process of its own; then the steps are looked up in the export."""
         self._wait_for_head(max(self.indexes.values()))
-        command = [sys.executable, "-m", "consent_audit", "verify", self.facts.auditor.ledger_url, "--key", self.facts.auditor.vkey]
         with tempfile.TemporaryDirectory() as directory:
-            command += ["--token", self.facts.auditor.token, "--json", "--state", str(Path(directory) / "seen.json")]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        require(done.returncode == 0, f"verified (exit {done.returncode}): {done.stdout[-400:]}{done.stderr[-400:]}")
-        size = int(json.loads(done.stdout)["size"])
+            export = Path(directory) / "ledger.tar"
+            self.export(export)
+            state = ["--state", str(Path(directory) / "seen.json")]
+            size = self._verified([str(export), *state])
+            self._verified([self.facts.auditor.ledger_url, "--token", self.facts.auditor.token, *state])
+            found = recorded_types(export)
         require(size > max(self.indexes.values()), "every step lies within the verified tree")
-        return f"{size} records verified; steps at {', '.join(str(i) for i in sorted(self.indexes.values()))}"
+        missing = STEPS_IN_THE_LEDGER - found.keys()
+        require(not missing, f"every step is a record (missing: {', '.join(missing)})")
+        return f"{size} records verified from the export and from the service; {found['access.decided']} decisions among them"
+
+    def _verified(self, source: list[str]) -> int:
+        command = [sys.executable, "-I", "-m", "consent_audit", "verify", *source, "--key", self.facts.auditor.vkey, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        require(done.returncode == 0, f"verified (exit {done.returncode}): {done.stdout[-400:]}{done.stderr[-400:]}")
+        return int(json.loads(done.stdout)["size"])
 
     def _wait_for_head(self, index: int) -> None:
         deadline = time.monotonic() + 15
