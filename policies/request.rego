@@ -22,7 +22,7 @@ answers := [answer |
 	answer := {
 		"key": pushed.key,
 		"revision": data.consent.revision,
-		"verdict": overall(details),
+		"verdict": overall(details, count(object.get(input.requests[r], "details", []))),
 		"details": details,
 	}
 ]
@@ -136,7 +136,7 @@ faults[n] contains "mode.model_only" if {
 # custom: {code: grant.expired, clause: 国办发〔2021〕52号 四(九)}
 faults[n] contains "grant.expired" if {
 	some n, detail in cases
-	not detail.now < detail.valid_until
+	not to_come(detail)
 }
 
 # METADATA
@@ -177,9 +177,9 @@ faults[n] contains "grant.retention_exceeded" if {
 
 # METADATA
 # title: All fields of each detail's item
-known[n] := all if {
+known[n] := fields if {
 	some n, detail in cases
-	all := field_sets.table[detail.purpose][detail.item].all
+	fields := field_sets.table[detail.purpose][detail.item].every_field
 }
 
 # METADATA
@@ -274,10 +274,16 @@ word(codes) := "downgrade" if {
 
 word(codes) := "refuse" if codes - {"mode.verification_only", "mode.model_only"} != set()
 
-overall(details) := "refuse" if {
-	some detail in details
-	detail.verdict != "keep"
-} else := "keep"
+# Deny by default: kept is a request with details, each of which got a verdict and is kept.
+overall(details, asked) := "keep" if {
+	asked > 0
+	count([line | line := details[_]; line.verdict == "keep"; count(line.fields) > 0]) == asked
+} else := "refuse"
+
+to_come(detail) if {
+	is_number(detail.valid_until)
+	detail.now < detail.valid_until
+}
 
 verified_only(code) if catalogue.items[code].mode == "verification"
 

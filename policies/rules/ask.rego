@@ -32,7 +32,7 @@ asks := [asked |
 
 requested_fields(_, line, _) := {f | some f in line.fields} if line.fields != null
 
-requested_fields(check, line, entry) := entry.all if {
+requested_fields(check, line, entry) := entry.every_field if {
 	line.fields == null
 	check.ticket == null
 }
@@ -52,7 +52,8 @@ free_fields(check, _, entry, givable) := givable & entry.free if check.action !=
 
 free_fields(check, line, entry, givable) := free if {
 	check.action == "model"
-	modelled := {f | some f in (givable - field_sets.personal(givable, line.item)); entry.provision in {"grant", "verify"}; entry.consent_subject == "enterprise"}
+	commercial := givable - field_sets.personal(givable, line.item)
+	modelled := {f | some f in commercial; entry.provision in {"grant", "verify"}; entry.consent_subject == "enterprise"}
 	free := (givable & entry.free) | modelled
 }
 

@@ -3,7 +3,8 @@
 # description: |
 #   One grant covers an item, never a union. Of the grants that pass every condition, the one that gives most of what is asked wins,
 #   then the lowest grant_id, then the lowest identifier. A grant that does not pass is held up by its first hurdle, in the order of
-#   their numbers. Numbers that are compared here have the same count of digits, because rego-cpp orders numbers as text. If none passes, the item's code is that of the grant that came furthest, so that it names what would cure it.
+#   their numbers. Numbers that are compared here have the same count of digits, because
+#   rego-cpp orders numbers as text. If none passes, the item's code is that of the grant that came furthest: it names the cure.
 package consent.grants_held
 
 import data.consent.asked_items.asks
@@ -216,9 +217,9 @@ same_purpose(check, held) if {
 same_purpose(check, held) if {
 	held.purpose == check.purpose
 	check.product in {null, held.product}
-	product := check.institution.products[held.product]
-	check.purpose in product.purposes
-	data.consent.item_bars.in_profile(product, held.item)
+	offer := check.institution.products[held.product]
+	check.purpose in offer.purposes
+	data.consent.item_bars.in_profile(offer, held.item)
 }
 
 unrevoked(held) if {

@@ -17,7 +17,7 @@ fit := [fitting |
 	fitting := {i |
 		ask := asked[i]
 		count(ask.givable) > 0
-		ask.requested - ask.entry.all == set()
+		ask.requested - ask.entry.every_field == set()
 		profiled(check, ask.item)
 		ticketed(check, ask)
 		served(check, ask)
@@ -70,7 +70,7 @@ bars[c][i] contains "field.not_listed" if {
 	some [c, i] in unfit
 	ask := asks[c][i]
 	ask.entry.provision != "none"
-	count(ask.requested - ask.entry.all) > 0
+	count(ask.requested - ask.entry.every_field) > 0
 }
 
 # METADATA
@@ -102,7 +102,7 @@ bars[c][i] contains "field.not_necessary" if {
 	ask := asks[c][i]
 	count(ask.entry.needed) > 0
 	count(ask.givable) == 0
-	others := (ask.requested & ask.entry.all) - ask.entry.third_party
+	others := (ask.requested & ask.entry.every_field) - ask.entry.third_party
 	count(others) > 0
 }
 
@@ -146,9 +146,9 @@ profiled(check, _) if check.product == null
 
 profiled(check, code) if in_profile(check.institution.products[check.product], code)
 
-in_profile(product, _) if product.items == null
+in_profile(offer, _) if offer.items == null
 
-in_profile(product, code) if code in product.items
+in_profile(offer, code) if code in offer.items
 
 ticketed(check, _) if check.ticket == null
 

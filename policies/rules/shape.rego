@@ -17,7 +17,7 @@ pairs := {[case.purpose, code] | case := cases[_]; code := case.items[_].item} |
 # METADATA
 # title: What a purpose may have of an item
 # description: |
-#   all           every field of the item
+#   every_field   all fields of the item
 #   needed        those that the matrix lists for the purpose; none where it has no row
 #   third_party   fields about others, for whom the enterprise cannot consent
 #   identity      numbers and types of identity documents
@@ -32,13 +32,13 @@ sets[purpose][code] := entry if {
 	row := catalogue.items[code]
 	row.selectable == true
 	row.provision in {"open", "open_except_fields", "grant", "verify"}
-	all := {f | row.fields[f]}
+	every_field := object.keys(row.fields)
 	needed := {f | f := matrix[purpose][code].fields[_]}
 	identity := {f | row.fields[f].class == "identity_document"}
 	others := {f | row.fields[f].about == "third_party"; not published(row.fields[f]); not settings.third_party_under_grant[f]}
-	givable := (needed & all) - others
+	givable := (needed & every_field) - others
 	entry := {
-		"all": all,
+		"every_field": every_field,
 		"needed": needed,
 		"third_party": others,
 		"identity": identity,
@@ -58,7 +58,7 @@ table := sets
 # METADATA
 # title: What stands for an item that is not in the table
 nothing := {
-	"all": set(),
+	"every_field": set(),
 	"needed": set(),
 	"third_party": set(),
 	"identity": set(),

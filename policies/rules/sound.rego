@@ -11,6 +11,7 @@ import data.consent.purposes
 # title: Cases of an institution in good standing, for a purpose and product that it declared
 entitled contains c if {
 	some c, case in cases
+	case.institution.id
 	case.institution.status == "active"
 	case.institution.agreement == true
 	assessed(case)
