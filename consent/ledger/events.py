@@ -10,46 +10,9 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from consent.ledger.grammar import MAX_DIGITS, compile_grammar
-
-MAX_COUNT = 10**MAX_DIGITS - 1
-
-# An id never has the shape of a 统一社会信用代码 or an identity number (15 or 18 capitals and digits): the ledger holds neither.
-Id = Annotated[str, Meta(pattern=r"\A(?![0-9A-Z]{15}\Z|[0-9A-Z]{18}\Z|[0-9]{17}x\Z)[A-Za-z0-9_-][A-Za-z0-9._:~-]{0,127}\Z")]
-Pseudonym = Annotated[str, Meta(pattern=r"\A(?:p_[A-Za-z0-9_-]{22}|unknown)\Z")]
-Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,47}\Z")]
-Code = Annotated[str, Meta(pattern=r"\A[a-z]{1,24}\.[a-z_]{1,39}\Z")]
-Item = Annotated[str, Meta(pattern=r"\A(?:[A-Z][A-Z0-9]{1,7}(?:-[0-9]{2}){1,2}[A-Z]?|unknown)\Z")]
-Field = Annotated[str, Meta(pattern=r"\A(?:[A-Z][A-Z0-9]{1,7}(?:-[0-9]{2}){1,2}[A-Z]?\.[0-9]{2}|unknown)\Z")]
-Identifier = Annotated[str, Meta(pattern=r"\Ad[1-9][0-9]{0,3}\Z")]
-"""Our name of an authorization detail, by its place in the request; the caller's own text stays outside."""
-Version = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.+:_-]{0,95}\Z")]
-Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-"""Names a blob of the export."""
-Digest = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
-"""base64url of a salted SHA-256, or an RFC 7638 thumbprint."""
-Instant = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z")]
-Day = Annotated[str, Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
-Period = Annotated[str, Meta(pattern=r"\A(?:total|[0-9]{4}-[0-9]{2}(?:-[0-9]{2})?)\Z")]
-Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
-Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
-Origin = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:/~\[\]-]{1,255}\Z")]
-
-Action = Literal["query", "verify", "push", "report", "model", "collect", "unknown"]
-InstitutionStatus = Literal["applied", "active", "rectifying", "suspended", "cancelled"]
-InstitutionKind = Literal[
-    "bank",
-    "guarantor",
-    "insurer",
-    "credit_service",
-    "credit_bureau",
-    "conduit",
-    "platform",
-    "accounting_platform",
-    "tax_gateway",
-    "department",
-]
-GrantActor = Literal["subject", "institution", "operator"]
+from consent.ledger.grammar import compile_grammar
+from consent.ledger.values import Count, Day, Digest, Id, Identifier, Instant, Number, Origin, Period, Pseudonym, Sha256, Version
+from consent.ledger.words import Action, Code, Field, GrantActor, InstitutionKind, InstitutionStatus, Item, Word
 
 
 class _Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -430,16 +393,3 @@ def encode(event: Event) -> bytes:
         _decoders[type(event)].decode(data)  # names the member
         raise msgspec.ValidationError("not in canonical form")
     return data
-
-
-def decode(kind: str, data: bytes) -> Event:
-    """The event of a record's type and `data` bytes.
-
-    Raises:
-        KeyError: an unknown type.
-        msgspec.ValidationError: members that the type does not allow, or not in their one spelling.
-    """
-    event = _decoders[EVENTS[kind]].decode(data)
-    if _grammars[type(event)].fullmatch(data) is None:
-        raise msgspec.ValidationError("not in canonical form")
-    return event

@@ -74,7 +74,7 @@ def test_bytes_are_canonical_and_read_back(sample: events.Event):
     """The verifier's own encoder writes the same bytes, and they decode to an equal value."""
     data = events.encode(sample)
     assert encode_data(json.loads(data)) == data
-    assert events.decode(sample.TYPE, data) == sample
+    assert msgspec.json.decode(data, type=type(sample)) == sample
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.TYPE)
@@ -87,12 +87,9 @@ def test_no_member_takes_another_value(sample: events.Event, data: st.DataObject
     container, key = data.draw(st.sampled_from(places))
     container[key] = value = data.draw(st.text(max_size=60))
     raw = json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
-    try:
-        events.decode(sample.TYPE, raw)
-    except (msgspec.ValidationError, msgspec.DecodeError):
-        return
-    assert value.isascii()
-    assert not set(value) & set(" \t\n\r\"\\<>&'")
+    if compile_grammar(type(sample)).fullmatch(raw):
+        assert value.isascii()
+        assert not set(value) & set(" \t\n\r\"\\<>&'")
 
 
 def _strings(node):
@@ -123,8 +120,8 @@ def test_an_id_is_never_an_official_number(value: str):
 )
 def test_other_spellings_are_refused(raw: bytes):
     """White space, another order of members and an escape decode as JSON, but not as a record."""
-    with pytest.raises(msgspec.ValidationError):
-        events.decode("staff.registered", raw)
+    assert json.loads(raw) == {"staff": "s-1", "role": "auditor"}
+    assert compile_grammar(events.StaffRegistered).fullmatch(raw) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consent.ledger import events
+from consent.ledger import events, values, words
 
 SPEC = (Path(__file__).parents[2] / "docs/spec/ledger.md").read_text(encoding="utf-8")
 LINE = re.compile(r"^ *- ((?:`[a-z_.]+`,? ?)+)\{([^}]*)\}|· ((?:`[a-z_.]+`,? ?)+)\{([^}]*)\}", re.MULTILINE)
@@ -40,7 +40,7 @@ def test_members_stand_in_the_order_of_the_specification(name: str):
     assert specified()[name] == [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
-@pytest.mark.parametrize("kind", [events.Id, events.Word, events.Code, events.Item, events.Version, events.Identifier, events.Origin])
+@pytest.mark.parametrize("kind", [values.Id, words.Word, words.Code, words.Item, values.Version, values.Identifier, values.Origin])
 def test_patterns_are_those_of_the_specification(kind):
     """Each form is printed as the code has it (alternatives and the exception of ids are in words)."""
     (meta,) = kind.__metadata__
