@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
@@ -107,6 +107,27 @@ def catalogue(*, as_json: bool) -> None:
 
     if as_json:
         sys.stdout.buffer.write(load().to_json() + b"\n")
+
+
+@main.command()
+@click.argument(
+    "kind",
+    type=click.Choice(["institution", "institution-change", "client", "client-change", "subject", "subject-change", "link", "account"]),
+)
+@click.argument("file", type=click.File("rb"))
+def register(kind: str, file: BinaryIO) -> None:
+    """Register or change a party from a JSON document (FILE, or - for standard input) and print its id."""
+    from consent.db import create_engine  # noqa: PLC0415
+    from consent.registry import register as carry_out  # noqa: PLC0415
+
+    async def work() -> str:
+        engine = create_engine(_settings().database_url)
+        try:
+            return await carry_out(engine, kind, file.read())
+        finally:
+            await engine.dispose()
+
+    click.echo(_run(work()))
 
 
 @main.group()
