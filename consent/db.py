@@ -29,6 +29,8 @@ SESSION = {
     "idle_in_transaction_session_timeout": "10s",
     "statement_timeout": "30s",
     "jit": "off",
+    # A plan that was kept from when a table was empty reads all of it for every batch, until statistics catch up; planning anew costs less.
+    "plan_cache_mode": "force_custom_plan",
 }
 # SQLSTATE classes and codes after which the same request may be sent again: the connection, authentication, lack of resources, an
 # operator's intervention, a system error; and single codes for a lock or serialization that failed, an idle transaction that was
