@@ -42,14 +42,14 @@ async def test_every_kind_of_document_is_carried_out(engine: AsyncEngine) -> Non
     assert await register(engine, "institution-change", json.dumps(change).encode()) == "test-bank"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"unknown": 1}', b"\xff", b'{"id": 1}', b" " * 300_000])
-async def test_a_malformed_document_changes_nothing(engine: AsyncEngine, kind: str, body: bytes) -> None:
-    """A clear refusal in both languages, never a stack trace."""
-    with pytest.raises(InvalidRequest) as refused:
-        await register(engine, kind, body)
-    assert refused.value.zh
-    assert refused.value.en
+async def test_a_malformed_document_changes_nothing(engine: AsyncEngine) -> None:
+    """A clear refusal in both languages for every kind, never a stack trace."""
+    for kind in KINDS:
+        for body in (b"", b"[]", b"{", b'{"unknown": 1}', b"\xff", b'{"id": 1}', b" " * 300_000):
+            with pytest.raises(InvalidRequest) as refused:
+                await register(engine, kind, body)
+            assert refused.value.zh
+            assert refused.value.en
 
 
 async def test_duplicates_and_unknown_references_are_named(engine: AsyncEngine) -> None:
