@@ -33,6 +33,8 @@ class PresentedAssertion:
 
     client_id: str
     signed: Signed
+    header: dict[str, Any]
+    claims: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,13 @@ def read_assertion(form: Form) -> PresentedAssertion:
         raise InvalidClient
     try:
         signed = parse_compact(form["client_assertion"])
-        claims = signed.unverified_claims
-        _ = signed.header
+        header, claims = signed.parse_header(), signed.parse_unverified_claims()
     except JoseRefused:
         raise InvalidClient from None
     client_id = claims.get("sub")
     if not isinstance(client_id, str) or _CLIENT_ID.fullmatch(client_id) is None or form.get("client_id", client_id) != client_id:
         raise InvalidClient
-    return PresentedAssertion(client_id, signed)
+    return PresentedAssertion(client_id, signed, header, claims)
 
 
 def prove(presented: PresentedAssertion, keys: dict[str | None, PublicKey], issuer: str, now: datetime) -> ProvenAssertion:
@@ -77,7 +78,7 @@ def prove(presented: PresentedAssertion, keys: dict[str | None, PublicKey], issu
     Raises:
         InvalidClient: always the same, whatever is wrong.
     """
-    header, claims = presented.signed.header, presented.signed.unverified_claims
+    header, claims = presented.header, presented.claims
     if not _is_type(header.get("typ")) or not _OWN_KEY_HEADERS.isdisjoint(header) or not _is_signed(presented.signed, header, keys):
         raise InvalidClient
     if claims.get("iss") != presented.client_id or claims.get("aud") != issuer or not is_identifier(claims.get("jti")):

@@ -98,8 +98,8 @@ def check_proof(
         raise ProofRefused("exactly one DPoP header is needed")
     try:
         signed = parse_compact(headers[0])
-        key = (keys.get(signed.header_segment) if keys else None) or _proof_key(signed.header_segment, signed.header)
-        claims = signed.unverified_claims
+        key = (keys.get(signed.header_segment) if keys else None) or _proof_key(signed.header_segment, signed.parse_header())
+        claims = signed.parse_unverified_claims()
     except JoseRefused as error:
         raise ProofRefused(str(error)) from None
     if not signed.verify(key.algorithm, key.key):

@@ -10,7 +10,6 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard
 
 from joserfc.errors import JoseError
@@ -39,7 +38,7 @@ class JoseRefused(Exception):
     """Not a signature, key or set of claims that this service takes. The message is ours and quotes nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signed:
     """A compact serialization taken apart; nothing is verified yet."""
 
@@ -47,18 +46,24 @@ class Signed:
     payload_segment: str
     signature: bytes
 
-    @cached_property
-    def header(self) -> dict[str, Any]:
-        """The protected header."""
-        header = parse_object(b64url_decode(self.header_segment))
+    def parse_header(self) -> dict[str, Any]:
+        """The protected header.
+
+        Raises:
+            JoseRefused: not a JSON object, or with an extension that must be understood.
+        """
+        header = parse_object(_decode_segment(self.header_segment))
         if "crit" in header or "b64" in header:
             raise JoseRefused("no critical extension is understood")
         return header
 
-    @cached_property
-    def unverified_claims(self) -> dict[str, Any]:
-        """The payload, before anybody vouched for it."""
-        return parse_object(b64url_decode(self.payload_segment))
+    def parse_unverified_claims(self) -> dict[str, Any]:
+        """The payload, before anybody vouched for it.
+
+        Raises:
+            JoseRefused: not a JSON object.
+        """
+        return parse_object(_decode_segment(self.payload_segment))
 
     def verify(self, algorithm: str, key: PublicKey) -> bool:
         """Whether `key` made the signature with `algorithm`, which must be one of `ALGORITHMS` and fit the key."""
@@ -96,6 +101,14 @@ def b64url_decode(text: str) -> bytes:
     return decoded
 
 
+def _decode_segment(text: str) -> bytes:
+    """A part whose alphabet was checked. Its spelling is signed as it stands, so that a second one for the same bytes gains nothing."""
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raise JoseRefused("not base64url") from None
+
+
 def b64url_encode(data: bytes) -> str:
     """Base64url without padding."""
     return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
@@ -113,7 +126,7 @@ def parse_json(data: bytes | str) -> Any:
             json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8")
             if "\\u0000" in text:
                 raise JoseRefused("a character that is not taken")
-        return json.loads(text, object_pairs_hook=_members_once, parse_constant=_refuse_constant, parse_float=_finite)
+        return _strict.decode(text)
     except (ValueError, RecursionError):
         raise JoseRefused("not JSON in the strict sense") from None
 
@@ -192,3 +205,6 @@ def _finite(text: str) -> float:
     if value in {float("inf"), float("-inf")}:
         raise JoseRefused("not a number that can be held")
     return value
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_members_once, parse_constant=_refuse_constant, parse_float=_finite)
