@@ -1,0 +1,92 @@
+"""`make bench`: every number beside a baseline of the same run on the same machine. Prints ratios, writes bench.json."""
+
+import argparse
+import asyncio
+import datetime
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.bench import checks, engines, ledger, verifier
+from tests.bench.world import database, furnish
+
+PARTS = ("checks", "regopy", "ledger", "verifier", "engines")
+
+
+def main() -> int:
+    """Measure the parts that were asked for."""
+    arguments = _arguments()
+    results: dict[str, Any] = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load_before": os.getloadavg()[0]},
+    }
+    try:
+        with database() as (state, urls):
+            place = asyncio.run(furnish(state, urls, banks=4, enterprises=200))
+            for part in arguments.parts:
+                print(f"… {part}", flush=True)
+                results[part] = _measure(part, place, quick=arguments.quick)
+                print(json.dumps(results[part], indent=1), flush=True)
+    except checks.BenchFailed as failure:
+        print(f"the bench failed: {failure}", file=sys.stderr)
+        return 1
+    results["machine"]["load_after"] = os.getloadavg()[0]
+    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(_summary(results))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="short rounds: to see that it works, not to compare")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    arguments = parser.parse_args()
+    arguments.parts = arguments.parts or list(PARTS)
+    if "verifier" in arguments.parts and "ledger" not in arguments.parts:
+        arguments.parts.insert(arguments.parts.index("verifier"), "ledger")
+    return arguments
+
+
+def _measure(part: str, place: Any, *, quick: bool) -> Any:
+    if part == "checks":
+        return checks.measure(place, opa=True, plan=[(64, 2)] if quick else [(64, 5), (256, 3)], seconds=1 if quick else 3)
+    if part == "regopy":
+        return checks.measure(place, opa=False, plan=[(64, 1 if quick else 3)], seconds=1 if quick else 3)
+    if part == "ledger":
+        return asyncio.run(ledger.measure(place, batches=40 if quick else 400))
+    if part == "verifier":
+        return asyncio.run(verifier.measure(place))
+    return asyncio.run(engines.measure(place, seconds=0.5 if quick else 2))
+
+
+def _summary(results: dict[str, Any]) -> str:
+    lines = ["", f"{'what':42}{'measured':>14}{'baseline':>14}{'ratio':>8}"]
+
+    def line(what: str, measured: str, baseline: str = "", ratio: float | str = "") -> None:
+        lines.append(f"{what:42}{measured:>14}{baseline:>14}{ratio:>8}")
+
+    for part, name in (("checks", "OPA"), ("regopy", "in-process")):
+        for row in results.get(part, ()):
+            what = f"checks, {name}, {row['connections']} connections"
+            line(what, f"{row['checks_per_second']:,}/s", f"{row['echoes_per_second']:,}/s", row["ratio"])
+            line("  p50 / p99", f"{row['check_p50_ms']}/{row['check_p99_ms']} ms", f"{row['echo_p50_ms']}/{row['echo_p99_ms']} ms")
+    if "ledger" in results:
+        row = results["ledger"]
+        line("ledger, durable batches of 256", f"{row['records_per_second']:,}/s", f"{row['inserts_per_second']:,}/s", row["ratio"])
+    if "verifier" in results:
+        row = results["verifier"]
+        line(
+            "consent-audit, all records parsed", f"{row['records_per_second']:,}/s", f"{row['sha256_records_per_second']:,}/s", row["ratio"]
+        )
+        line("  peak of memory", f"{row['peak_mib']} MiB")
+    for what, micros in results.get("engines", {}).items():
+        line(f"decision, {what}", f"{micros} µs")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Records per second of `consent-audit verify` over an export, against plain SHA-256 over the same bytes."""
+
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from consent.ledger.keys import load_key
+from consent.ledger.service import export
+from consent.ledger.signer import Signer
+from consent.settings import Settings
+from tests.bench.checks import BenchFailed
+from tests.bench.world import Place
+
+ROUNDS = 3
+LIMIT_SECONDS = 300
+
+
+async def measure(place: Place) -> dict[str, Any]:
+    """The whole program, its start included, in a process of its own."""
+    key_file = Path(place.environment["CONSENT_LEDGER_KEY_FILE"])
+    settings = Settings(database_url=place.urls.app_url, issuer=place.issuer, ledger_key_file=key_file).checked()
+    key = load_key(key_file, settings.ledger_origin)
+    engine = place.engine()
+    file = place.state / "export.tar"
+    try:
+        await Signer(engine, key).sign_now()
+        began = time.perf_counter()
+        records = await export(engine, file)
+        exporting = time.perf_counter() - began
+    finally:
+        await engine.dispose()
+    hashing, verifying, peaks = [], [], []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        with file.open("rb") as source:
+            hashlib.file_digest(source, "sha256")
+        hashing.append(time.perf_counter() - began)
+        seconds, peak = _verify(place, file, key.vkey)
+        verifying.append(seconds)
+        peaks.append(peak)
+    seconds, plain = statistics.median(verifying), statistics.median(hashing)
+    return {
+        "records": records,
+        "bytes": file.stat().st_size,
+        "records_per_second": round(records / seconds),
+        "sha256_records_per_second": round(records / plain),
+        "ratio": round(plain / seconds, 3),
+        "peak_mib": round(max(peaks)),
+        "export_records_per_second": round(records / exporting),
+    }
+
+
+def _verify(place: Place, file: Path, vkey: str) -> tuple[float, float]:
+    """Seconds, and peak of memory in MiB.
+
+    Raises:
+        BenchFailed: it did not verify.
+    """
+    state = place.state / "verifier.json"
+    state.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "consent_audit", "verify", str(file), "--key", vkey, "--state", str(state)]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise BenchFailed(f"consent-audit ended with {process.returncode}")
+    return time.perf_counter() - began, usage.ru_maxrss / 1024
