@@ -68,6 +68,11 @@ def _start() -> Server:
     return _server
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long texts may hold keys and codes made at import, and every worker must collect the same names."""
+    return argname if isinstance(val, str) and len(val) > 15 else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """In the xdist controller, before a worker starts."""

@@ -105,7 +105,6 @@ async def test_numbers_that_are_none(bank: Caller, number: str) -> None:
         {"kid": None, "jwk": {}}, {"jwk": key("evil").as_dict(private=False)}, {"jku": "https://evil.example/jwks"},
         {"x5u": "https://evil.example/x"}, {"x5c": []}, {"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": False},
     ],
-    ids=str,
 )  # fmt: skip
 async def test_hostile_headers(bank: Caller, header: dict[str, Any]) -> None:
     """Another kind of token, keys of the attacker's choice, extensions that nobody understands."""
