@@ -164,9 +164,10 @@ def _is_bad_value(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and (sqlstate(error) or "").startswith("22")
 
 
-def respond(error: Exception) -> Response[bytes]:
-    """The error as a response that no cache keeps."""
+def respond(error: Exception, endpoint: str) -> Response[bytes]:
+    """The error as a response that no cache keeps, and as a line of the security log (OWASP ASVS 16.3). `endpoint` is a path of ours."""
     shown = as_oauth_error(error)
+    _log.info("%s answered %s", endpoint, shown.error)
     headers = dict(NO_STORE)
     if shown.status == 503:
         headers["retry-after"] = "1"

@@ -22,11 +22,11 @@ Injected: TypeAlias = NamedDependency[SkipValidation[OAuth]]
 CONSENT_PAGE = "/authorize/consent"
 
 
-async def _answer(work: Awaitable[Any], status: int = 200) -> Response[bytes]:
+async def _answer(endpoint: str, work: Awaitable[Any], status: int = 200) -> Response[bytes]:
     try:
         body = await work
     except Exception as error:  # noqa: BLE001 - the last resort of these endpoints: every error has an answer there
-        return respond(error)
+        return respond(error, endpoint)
     content = b"" if body is None else msgspec.json.encode(body)
     return Response(content, status_code=status, headers=dict(NO_STORE), media_type="application/json")
 
@@ -34,25 +34,25 @@ async def _answer(work: Awaitable[Any], status: int = 200) -> Response[bytes]:
 @post("/oauth/par", summary="Push an authorization request (RFC 9126)", request_max_body_size=MAX_BODY)
 async def push(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """201 with a request_uri, or 400 with a verdict for each detail."""
-    return await _answer(oauth.push(request), 201)
+    return await _answer("/oauth/par", oauth.push(request), 201)
 
 
 @post("/oauth/token", summary="Exchange a code or client credentials for a token", request_max_body_size=MAX_BODY)
 async def token(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """A DPoP token; for a code also what was granted and what was not."""
-    return await _answer(oauth.issue_token(request))
+    return await _answer("/oauth/token", oauth.issue_token(request))
 
 
 @post("/oauth/introspect", summary="State of a token (RFC 7662)", request_max_body_size=MAX_BODY)
 async def introspect(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """True about revocation at once."""
-    return await _answer(oauth.introspect(request))
+    return await _answer("/oauth/introspect", oauth.introspect(request))
 
 
 @post("/oauth/revoke", summary="End a token (RFC 7009)", request_max_body_size=MAX_BODY)
 async def revoke(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """200 once it is ended; 503 where that is not known."""
-    return await _answer(oauth.revoke(request))
+    return await _answer("/oauth/revoke", oauth.revoke(request))
 
 
 @get("/oauth/authorize", summary="Where a browser comes with a pushed request")

@@ -23,10 +23,7 @@ NOW = int(time.time())
 async def refused(bank: Caller, assertion: str, **form: str) -> httpx.Response:
     """The assertion is refused at every endpoint alike."""
     values = {"client_assertion_type": TYPE, "client_assertion": assertion, "token": "t", "client_id": bank.client_id} | form
-    replies = [
-        await bank.http.post(path, data=values)
-        for path in ("/oauth/par", "/oauth/token", "/oauth/introspect", "/oauth/revoke")
-    ]
+    replies = [await bank.http.post(path, data=values) for path in ("/oauth/par", "/oauth/token", "/oauth/introspect", "/oauth/revoke")]
     assert {(reply.status_code, reply.json()["error"]) for reply in replies} == {(401, "invalid_client")}
     return replies[0]
 
@@ -228,9 +225,7 @@ async def test_parallel_replay_on_several_processes(engine: AsyncEngine, databas
     try:
         for _ in range(5):
             assertion = caller(clients[0], "bank-a").assertion()
-            uses = [
-                caller(clients[n % 3], "bank-a").post("/oauth/introspect", {"token": "t"}, assertion=assertion) for n in range(24)
-            ]
+            uses = [caller(clients[n % 3], "bank-a").post("/oauth/introspect", {"token": "t"}, assertion=assertion) for n in range(24)]
             statuses = [reply.status_code for reply in await asyncio.gather(*uses)]
             assert sorted(statuses) == [200] + [401] * 23
     finally:

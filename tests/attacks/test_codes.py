@@ -43,9 +43,7 @@ async def test_replay_with_another_fault_revokes_too(engine: AsyncEngine, bank: 
         assert not await is_active(bank, token)
 
 
-async def test_parallel_redemption_on_several_processes(
-    engine: AsyncEngine, database: Any, bank: Caller, visitor: SubjectVisitor
-) -> None:
+async def test_parallel_redemption_on_several_processes(engine: AsyncEngine, database: Any, bank: Caller, visitor: SubjectVisitor) -> None:
     """Of many simultaneous redemptions on several nodes one succeeds at most, and no token survives."""
     nodes = [create_engine(database.app_url) for _ in range(3)]
     clients = [httpx.AsyncClient(transport=httpx.ASGITransport(build_app(node)), base_url=ISSUER) for node in nodes]
