@@ -161,7 +161,7 @@ def _access(catalogue: Catalogue, names: Mapping[str, Words], row: Any, record: 
         outcome=outcome,
         redeems=record.redeems is not None,
         delivered=row.delivered,
-        items=[_item(catalogue, item) for item in shown],
+        items=[_item(catalogue, item, "grant" if own is None else "person") for item in shown],
     )
 
 
@@ -171,7 +171,7 @@ def _outcome(items: list[_DecidedItem]) -> Chip:
     return words.OUTCOMES["full" if not denied else "none" if denied == len(items) else "partial"]
 
 
-def _item(catalogue: Catalogue, item: _DecidedItem) -> AccessItem:
+def _item(catalogue: Catalogue, item: _DecidedItem, own_basis: str) -> AccessItem:
     known = item.item != "unknown"
     if item.outcome == "deny":
         title = codes.title(item.codes[0]) if item.codes else None
@@ -182,7 +182,7 @@ def _item(catalogue: Catalogue, item: _DecidedItem) -> AccessItem:
         name=item_words(catalogue, item.item) if known else Words("目录里没有的数据项", "an item that no list has"),
         outcome=words.ITEM_OUTCOMES[item.outcome],
         because=because,
-        grant=item.grant,
+        grant=item.grant if item.basis == own_basis else None,
     )
 
 
