@@ -93,7 +93,6 @@ async def test_duplicates(bank: Caller) -> None:
         ({"purpose": "贷前"}, "purpose.unknown"),
         ({"product": "no-such-product"}, "institution.product_not_declared"),
     ],
-
 )
 async def test_excess_is_refused_as_a_whole(engine: AsyncEngine, bank: Caller, members: dict[str, Any], code: str) -> None:
     """One detail too much refuses all, with a verdict, code and solution for each; the record says unknown for unknown words."""
