@@ -13,11 +13,11 @@ from litestar.params import SkipValidation
 from litestar.types import Dependencies
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from consent.errors import NotAuthenticated
 from consent.parties.access import Auditor, Operator, Regulator, Staff, SubjectVisitor, Visitor
 from consent.settings import Settings
 from consent.web import session
 from consent.web.form import Form, check_origin, check_token, read_form
+from consent.web.problems import SignInNeeded
 
 T = TypeVar("T")
 
@@ -58,10 +58,10 @@ async def provide_visitor(guest: Injected[Visitor | None]) -> Visitor:
     """Whoever is signed in.
 
     Raises:
-        NotAuthenticated: nobody, or the session is over; browsers are sent to sign in and back.
+        SignInNeeded: nobody, or the session is over; browsers are sent to sign in and back.
     """
     if guest is None:
-        raise NotAuthenticated("请先登录。", "Please sign in first.")
+        raise SignInNeeded("请先登录。", "Please sign in first.")
     return guest
 
 

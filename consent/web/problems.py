@@ -29,6 +29,11 @@ _PASSED_ON = frozenset({"allow", "retry-after", "www-authenticate"})
 PROBLEM_TYPE = "application/problem+json"
 
 
+class SignInNeeded(errors.NotAuthenticated):
+    """A page needs somebody to be signed in. Only this leads a browser to the form: a program's endpoint opened in a browser lacks a
+    token, which no sign-in gives, and would send it round in a circle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One kind of problem: its slug (the last part of `type`), its title, and what to do about it."""
@@ -146,7 +151,7 @@ def _reply(
 
 def on_consent_error(request: Request[Any, Any, Any], error: errors.ConsentError) -> Response[Any]:
     """An error that the service raised on purpose."""
-    if isinstance(error, errors.NotAuthenticated) and wants_page(request):
+    if isinstance(error, SignInNeeded) and wants_page(request):
         return _to_sign_in(request)
     if error.status >= 500:
         _log.error("%s at %s", error.code, _route(request))
