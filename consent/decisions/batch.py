@@ -6,7 +6,6 @@ Checks that only read do not wait for each other.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +13,6 @@ from dataclasses import dataclass, field
 from consent.decisions.model import Check
 from consent.errors import ServiceError, Unavailable
 
-MAX_BATCH = 256
-LEAST_BATCH = 4
-LONG_SECONDS = 0.1
-"""A batch that takes longer makes the next ones smaller: callers wait for it, and OPA has a deadline."""
 MAX_QUEUE = 8192
 MAX_TRIES = 24
 """How often a check may find its facts changed before its caller is told to come back."""
@@ -45,16 +40,21 @@ class Pending:
 
 
 class Gatherer:
-    """A queue of one process, emptied in batches by `process`, which returns those that must be tried again and never raises."""
+    """A queue of one process, emptied in batches.
 
-    def __init__(self, process: Callable[[list[Pending]], Awaitable[Sequence[Pending]]]) -> None:
+    Args:
+        process: settles a batch and returns those that must be tried again; never raises.
+        capacity: how many checks a batch may hold at present.
+    """
+
+    def __init__(self, process: Callable[[list[Pending]], Awaitable[Sequence[Pending]]], capacity: Callable[[], int]) -> None:
         self._process = process
+        self._capacity = capacity
         self._queue: deque[Pending] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._held: set[Hashable] = set()
         self._woken = False
         self._closed = True
-        self._size = 32
 
     def start(self) -> None:
         """Take checks from now on."""
@@ -102,11 +102,12 @@ class Gatherer:
 
     def _take(self) -> tuple[list[Pending], set[Hashable]]:
         """The next batch and the keys that it holds. What must wait keeps its place before what came later."""
+        size = self._capacity()
         batch: list[Pending] = []
         later: list[Pending] = []
         held: set[Hashable] = set()
         blocked: set[Hashable] = set()
-        while self._queue and len(batch) < self._size:
+        while self._queue and len(batch) < size:
             pending = self._queue.popleft()
             if pending.reply.done():
                 continue
@@ -121,7 +122,6 @@ class Gatherer:
         return batch, held
 
     async def _run(self, batch: list[Pending], held: set[Hashable]) -> None:
-        began = time.monotonic()
         try:
             again = await self._process(batch)
         except asyncio.CancelledError:
@@ -130,7 +130,6 @@ class Gatherer:
             raise
         finally:
             self._held -= held
-            self._adapt(len(batch), time.monotonic() - began)
         for pending in reversed(again):
             pending.tries += 1
             if pending.tries >= MAX_TRIES or self._closed:
@@ -142,13 +141,6 @@ class Gatherer:
         if current is not None:
             self._running.discard(current)
         self._wake()
-
-    def _adapt(self, size: int, seconds: float) -> None:
-        """Halve what takes long, double what is quick and full."""
-        if seconds > LONG_SECONDS:
-            self._size = max(LEAST_BATCH, min(self._size, size) // 2)
-        elif seconds < LONG_SECONDS / 2 and size == self._size:
-            self._size = min(MAX_BATCH, 2 * size)
 
 
 def _keys(check: Check) -> Iterator[Hashable]:

@@ -7,7 +7,7 @@ stale one costs a second round and never a wrong answer. Everything here is fact
 import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from sqlalchemy import text
@@ -17,6 +17,7 @@ from consent.clock import SHANGHAI, shanghai_day, to_ms
 from consent.decisions.model import UNKNOWN, Check, Facts, GrantItem, Known, Loan, Recorded, Ticket
 from consent.parties import store as parties
 
+# One row for each granted item of a check, at least one for each check; the granted item's columns are those of GrantItem and come last.
 # The instant is the later of the database's clock and the newest record's time, because the decision's own record will not be earlier.
 _FACTS = text("""
     with instant as materialized (
@@ -24,24 +25,23 @@ _FACTS = text("""
     ), today as materialized (
       select now, to_char(now at time zone 'UTC' + interval '8 hours', 'YYYY-MM-DD') as day from instant
     )
-    select a.n, today.now, s.version as subject_version, s.level, s.status, p.pseudonym, g.items as grants,
+    select a.n, today.now, s.version as subject_version, s.level, s.status, p.pseudonym,
            (select sum(c.version) from consent_grant c where c.enterprise_id = s.id and c.institution_id = a.institution) as grants_version,
            l.phase, l.product, l.version as loan_version, m.items as model_items,
            cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution, t.identifier as ticket_identifier,
-           t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf
-      from unnest(cast(:n as int[]), cast(:institution as text[]), cast(:identifier as text[]), cast(:items as text[]),
-                  cast(:loan as text[]), cast(:model as text[]), cast(:ticket as text[]), cast(:request_key as bytea[]))
-             as a (n, institution, identifier, items, loan, model, ticket, request_key)
+           t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf, g.*
+      from json_to_recordset(cast(:checks as json)) as a (n int, institution text, identifier text, items text, loan text, model text,
+                                                          ticket text, request_key text)
      cross join today
       left join subject s on s.uscc = a.identifier
       left join pseudonym p on p.institution_id = a.institution and p.identifier = a.identifier
       left join lateral (
-        select cast(json_agg(json_build_array(
-                 i.grant_id, i.seq, c.granted_by, c.status, i.item, i.status, i.action, i.purpose, i.product, i.fields, i.data_from,
-                 cast(extract(epoch from i.valid_until) * 1000 as bigint), i.frequency_max, i.frequency_per,
-                 coalesce((select u.used from grant_use u where u.grant_id = i.grant_id and u.seq = i.seq and u.period =
-                   case i.frequency_per when 'day' then today.day when 'month' then left(today.day, 7) else 'total' end), 0),
-                 i.via, i.processor, i.retention_days)) as text) as items
+        select i.grant_id, i.seq, c.granted_by, c.status as grant_status, i.item, i.status as item_status, i.action, i.purpose,
+               i.product as granted_product, i.fields, cast(i.data_from as text) as data_from,
+               cast(extract(epoch from i.valid_until) * 1000 as bigint) as valid_until, i.frequency_max, i.frequency_per,
+               coalesce((select u.used from grant_use u where u.grant_id = i.grant_id and u.seq = i.seq and u.period =
+                 case i.frequency_per when 'day' then today.day when 'month' then left(today.day, 7) else 'total' end), 0) as used,
+               i.via, i.processor, i.retention_days
           from consent_grant c join grant_item i on i.grant_id = c.id
          where c.enterprise_id = s.id and c.institution_id = a.institution and i.item = any(string_to_array(a.items, ','))
            and (c.subject_id = c.enterprise_id or exists (select from person_link k
@@ -50,13 +50,28 @@ _FACTS = text("""
       left join loan l on l.institution_id = a.institution and l.id = a.loan and l.subject_id = s.id
       left join model m on m.id = a.model and m.institution_id = a.institution and m.status = 'active'
       left join decision t on t.id = a.ticket
-      left join decision d on d.request_key = a.request_key
+      left join decision d on d.request_key = decode(a.request_key, 'hex')
       left join ledger_record r on r.idx = d.idx
      order by a.n
 """)
 
-_grants = msgspec.json.Decoder(list[GrantItem])
+_encode = msgspec.json.Encoder().encode
+_GRANT_COLUMNS = len(GrantItem.__struct_fields__)
 _ticket = msgspec.json.Decoder(dict[str, Any])
+
+
+class Instant(NamedTuple):
+    """The batch's moment: ms since the epoch, its day in Asia/Shanghai, and the end of that day, when counting and `today` move on."""
+
+    now: int
+    today: str
+    midnight: int
+
+    @classmethod
+    def of(cls, at: datetime) -> Self:
+        """What `at` means."""
+        day = at.astimezone(SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(to_ms(at), shanghai_day(at), to_ms(day + timedelta(days=1)))
 
 
 class FactSource:
@@ -80,9 +95,15 @@ class FactSource:
         async with self._engine.connect() as connection:
             known = await self._institutions(connection, checks)
             pairs = [(pseudonym_owner(check, known), check.identifier) for check in checks]
-            rows = (await connection.execute(_FACTS, _parameters(checks, pairs))).all()
-            pseudonyms = await _complete(connection, pairs, [row.pseudonym for row in rows])
-        return [_facts(check, known, row, name) for check, row, name in zip(checks, rows, pseudonyms, strict=True)]
+            found = (await connection.execute(_FACTS, _parameters(checks, pairs))).all()
+            rows = {row.n: row for row in found}
+            pseudonyms = await _complete(connection, pairs, [rows[n].pseudonym for n in range(len(checks))])
+        grants: dict[int, list[GrantItem]] = {n: [] for n in rows}
+        for row in found:
+            if row.grant_id is not None:
+                grants[row.n].append(GrantItem(*row[-_GRANT_COLUMNS:]))
+        instant = Instant.of(found[0].now)
+        return [_facts(check, known, instant, rows[n], grants[n], pseudonyms[n]) for n, check in enumerate(checks)]
 
     async def institution(self, institution_id: str) -> Known | None:
         """One institution as it is now."""
@@ -121,7 +142,7 @@ def policy_input(key: str, check: Check, facts: Facts) -> dict[str, Any]:
         "data_to": check.data_to,
         "caller": {"kind": "institution" if check.platform is None else "platform", "attested": check.attested},
         "institution": None if facts.institution is None else facts.institution.facts,
-        "platform": None if facts.platform is None else facts.platform.facts,
+        "platform": None if facts.platform is None else facts.platform.platform,
         "terminal": "unregistered",
         "subject": {"verified": facts.verified},
         "ticket": None if facts.ticket is None else {"valid": facts.ticket.open, "items": facts.ticket.items},
@@ -157,20 +178,22 @@ async def _load(connection: AsyncConnection, institution_id: str) -> Known | Non
     if institution is None:
         return None
     edges = tuple(to_ms(at) for at in (institution.assessed_from, institution.assessed_until) if at is not None)
-    return Known(institution.version, institution.facts(), edges)
+    facts = institution.facts()
+    return Known(institution.version, facts, {**facts, "own_items": list(institution.own_items)}, edges)
 
 
-def _parameters(checks: Sequence[Check], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    return {
-        "n": list(range(len(checks))),
-        "institution": [owner for owner, _ in pairs],
-        "identifier": [identifier for _, identifier in pairs],
-        "items": [",".join([asked.item for asked in check.items]) for check in checks],
-        "loan": [check.loan for check in checks],
-        "model": [check.model for check in checks],
-        "ticket": [check.ticket for check in checks],
-        "request_key": [check.request_key for check in checks],
-    }
+def _parameters(checks: Sequence[Check], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """One JSON document: the driver encodes a text in no time, but arrays element by element."""
+    asked = []
+    for n, (check, (owner, identifier)) in enumerate(zip(checks, pairs, strict=True)):
+        row = {"n": n, "institution": owner, "identifier": identifier, "items": ",".join([part.item for part in check.items])}
+        for name in ("loan", "model", "ticket"):
+            if (value := getattr(check, name)) is not None:
+                row[name] = value
+        if check.request_key is not None:
+            row["request_key"] = check.request_key.hex()
+        asked.append(row)
+    return {"checks": _encode(asked).decode()}
 
 
 async def _complete(connection: AsyncConnection, pairs: Sequence[tuple[str, str]], names: Sequence[str | None]) -> list[str]:
@@ -186,13 +209,12 @@ async def _complete(connection: AsyncConnection, pairs: Sequence[tuple[str, str]
     return [name or made[pair] for pair, name in zip(pairs, names, strict=True)]
 
 
-def _facts(check: Check, known: dict[str, Known], row: Any, pseudonym: str) -> Facts:
-    now = to_ms(row.now)
+def _facts(check: Check, known: dict[str, Known], instant: Instant, row: Any, grants: list[GrantItem], pseudonym: str) -> Facts:
+    now = instant.now
     institution = known.get(check.institution)
     platform = None if check.platform is None else known.get(check.platform)
-    grants = _grants.decode(row.grants) if row.grants is not None else []
     ticket = None if check.ticket is None else _read_ticket(check, row, now)
-    edges = [_midnight(row.now), *(grant.valid_until for grant in grants)]
+    edges = [instant.midnight, *(grant.valid_until for grant in grants)]
     for party in (institution, platform):
         if party is not None:
             edges.extend(party.edges)
@@ -200,7 +222,7 @@ def _facts(check: Check, known: dict[str, Known], row: Any, pseudonym: str) -> F
         edges.append(ticket.until)
     return Facts(
         now=now,
-        today=shanghai_day(row.now),
+        today=instant.today,
         institution=institution,
         platform=platform,
         subject_version=row.subject_version,
@@ -226,9 +248,3 @@ def _read_ticket(check: Check, row: Any, now: int) -> Ticket:
     if not same or row.redeemed_by is not None or until <= now:
         return Ticket(open=False, until=0, items={})
     return Ticket(open=True, until=until, items=terms["items"])
-
-
-def _midnight(now: datetime) -> int:
-    """The end of the day in Asia/Shanghai, when days and months of counting change and `today` moves."""
-    day = now.astimezone(SHANGHAI).replace(hour=0, minute=0, second=0, microsecond=0)
-    return to_ms(day + timedelta(days=1))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 2.0
 """For one call of the engine; OPA's own deadline is shorter (design §3.2)."""
+AIM_SECONDS = 0.06
+"""A call is kept to about this, well below OPA's deadline, by asking for fewer checks at once."""
+LEAST_BATCH, FIRST_BATCH, MAX_BATCH = 8, 32, 256
 SINGLY_SECONDS = 1.0
 """For all second attempts of a batch together: a dead engine must not be asked hundreds of times in a row."""
 SINGLY_AT_ONCE = 8
@@ -27,11 +31,16 @@ class Judge:
     def __init__(self, policy: PolicyEngine, catalogue: Catalogue) -> None:
         self._policy = policy
         self._catalogue = catalogue
+        self._seconds_per_check = AIM_SECONDS / FIRST_BATCH
 
     @property
     def revision(self) -> str:
         """The policies that answer."""
         return self._policy.revision
+
+    def capacity(self) -> int:
+        """How many checks the engine takes at once, going by what it took lately."""
+        return max(LEAST_BATCH, min(MAX_BATCH, int(AIM_SECONDS / self._seconds_per_check)))
 
     async def answers(self, checks: Sequence[Check], facts: Sequence[Facts]) -> list[CheckAnswer | None]:
         """An answer for each check, None where nothing was decided.
@@ -57,12 +66,16 @@ class Judge:
 
     async def _ask(self, checks: Sequence[Check], facts: Sequence[Facts]) -> list[CheckAnswer | None]:
         inputs = [policy_input(str(n), check, known) for n, (check, known) in enumerate(zip(checks, facts, strict=True))]
+        began = time.monotonic()
         try:
             async with asyncio.timeout(BATCH_SECONDS):
                 raw = await self._policy.decide(inputs)
         except Exception as error:  # noqa: BLE001 - whatever an engine does, nothing was decided
             log.warning("the policy engine gave no answer: %s", type(error).__name__)
             return [None] * len(checks)
+        finally:
+            spent = (time.monotonic() - began) / len(checks)
+            self._seconds_per_check = (self._seconds_per_check + spent) / 2
         if not isinstance(raw, list) or len(raw) != len(checks):
             log.warning("the policy engine answered another number of checks than it was asked")
             return [None] * len(checks)

@@ -20,7 +20,7 @@ Attested = Literal["institution", "ticket", "platform"]
 _FREE = frozenset({"open", "open_except_fields"})
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """One item of a check. `fields` None: all of the item; `claimed` None: nothing is to be compared."""
 
     item: str
@@ -28,7 +28,7 @@ class Asked(Struct, frozen=True):
     claimed: tuple[str, ...] | None
 
 
-class Check(Struct, frozen=True, kw_only=True):
+class Check(Struct, frozen=True, kw_only=True, gc=False):
     """A validated question of an authenticated caller.
 
     platform      the asking platform's institution id, None if the institution asks for itself
@@ -73,16 +73,21 @@ class Check(Struct, frozen=True, kw_only=True):
         return self.institution, self.identifier
 
 
-class Known(Struct, frozen=True):
-    """A registered institution as of `version`. `edges` are the instants (ms) at which its standing may change by itself."""
+class Known(Struct, frozen=True, gc=False):
+    """A registered institution as of `version`.
+
+    platform  the facts of one that serves others: its own domain's items besides (国办发〔2024〕15号 二(一))
+    edges     the instants (ms) at which its standing may change by itself
+    """
 
     version: int
     facts: dict[str, Any]
+    platform: dict[str, Any]
     edges: tuple[int, ...]
 
 
-class GrantItem(Struct, frozen=True, array_like=True):
-    """One granted item as the facts query returns it. Times in ms since the epoch, days as YYYY-MM-DD."""
+class GrantItem(Struct, frozen=True, gc=False):
+    """One granted item, its members in the order of the facts query. Times in ms since the epoch, days as YYYY-MM-DD."""
 
     grant_id: str
     seq: int
@@ -134,7 +139,7 @@ class Recorded(Struct, frozen=True):
     leaf: bytes
 
 
-class Facts(Struct, frozen=True, kw_only=True):
+class Facts(Struct, frozen=True, kw_only=True, gc=False):
     """What the database knew at `now` (ms), with the versions by which it is noticed that something changed since.
 
     subject_version  None: no such enterprise is registered
@@ -158,7 +163,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     valid_before: int
 
 
-class Use(Struct, frozen=True):
+class Use(Struct, frozen=True, gc=False):
     """A counted use of a granted item: `used` is the count after it."""
 
     grant_id: str
@@ -207,7 +212,7 @@ def _refute_item(check: Check, asked: Asked, facts: Facts, item: ItemAnswer, cat
     grant = granted(facts, item)
     if grant is None or grant.status != "active" or grant.item_status != "active" or grant.valid_until <= facts.now:
         return "a permit on a grant that is not in force"
-    beyond = set(item.fields).difference(grant.fields)
+    beyond = [field for field in item.fields if field not in grant.fields]
     if (
         (grant.by == "person") != (item.basis == "person")
         or (beyond and not free)
@@ -278,7 +283,7 @@ def unavailable(check: Check, revision: str) -> CheckAnswer:
     return CheckAnswer(key="", revision=revision, decision=False, outcome="none", codes=codes, items=items)
 
 
-class Decided(Struct, frozen=True, kw_only=True):
+class Decided(Struct, frozen=True, kw_only=True, gc=False):
     """A check with its answer, ready to be recorded if nothing it rests on has changed.
 
     id      random, 128 bits; a permit's id is its ticket

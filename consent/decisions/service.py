@@ -53,7 +53,7 @@ class DecisionService:
         self._policy = policy
         self._facts = FactSource(engine)
         self._judge = Judge(policy, catalogue)
-        self._gatherer = Gatherer(self._process)
+        self._gatherer = Gatherer(self._process, self._judge.capacity)
 
     async def start(self) -> None:
         """Take checks from now on."""
@@ -194,19 +194,17 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         InvalidRequest: a ticket in an institution's own check; only a platform redeems one.
     """
     institution = evaluation.subject.id
-    if institution == caller.institution_id and (Checker.SCOPE in caller.scopes or AnyChecker.SCOPE not in caller.scopes):
-        Checker.of(caller)
+    if institution == caller.institution_id and Checker.SCOPE in caller.scopes:
         platform = None
         if evaluation.context.ticket is not None:
             raise InvalidRequest("只有数据平台可以使用 ticket。", "Only a data platform redeems a ticket.", member="context.ticket")
     elif AnyChecker.SCOPE in caller.scopes:
-        AnyChecker.of(caller)
-        platform = caller.institution_id
+        platform = (caller if caller.is_platform else AnyChecker.of(caller)).institution_id
     else:
-        Checker.of(caller)
+        Checker.of(caller)  # refuses the missing scope
         raise Forbidden("只能为本机构查询。", "This client may only ask for its own institution.")
     why, asked, context = evaluation.action.properties, evaluation.resource.properties, evaluation.context
-    fields, claimed = asked.fields or {}, context.claimed_fields
+    fields = asked.fields or {}
     return Check(
         client=caller.client_id,
         platform=platform,
@@ -219,14 +217,7 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         model=why.model,
         processor=why.processor,
         via=tuple(why.via),
-        items=tuple(
-            Asked(
-                item,
-                tuple(fields[item]) if item in fields else None,
-                None if claimed is None else tuple(field for field in claimed if field.rpartition(".")[0] == item),
-            )
-            for item in asked.items
-        ),
+        items=tuple([_asked(item, fields.get(item), context.claimed_fields) for item in asked.items]),
         data_from=None if context.data_from is None else context.data_from.isoformat(),
         data_to=None if context.data_to is None else context.data_to.isoformat(),
         request_id=context.request_id,
@@ -234,6 +225,11 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         request_key=None if context.request_id is None else hashlib.sha256(f"{caller.client_id}\0{context.request_id}".encode()).digest(),
         request_hash=canonical_hash(evaluation),
     )
+
+
+def _asked(item: str, fields: list[str] | None, claimed: list[str] | None) -> Asked:
+    own = None if claimed is None else tuple(field for field in claimed if field.rpartition(".")[0] == item)
+    return Asked(item, None if fields is None else tuple(fields), own)
 
 
 def _repeat(pending: Pending, recorded: Recorded) -> None:

@@ -1,69 +1,74 @@
 """SQL of recording decisions, in a transaction that holds the ledger's lock: few statements, none that waits for another."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import text
 
 from consent.clock import to_ms
-from consent.decisions.model import TICKET_SECONDS, Check, Decided, Facts, period
+from consent.decisions.model import TICKET_SECONDS, Check, Decided, period
 from consent.decisions.reply import ticket_terms
 from consent.ledger.writer import LedgerTransaction
 
+_encode = msgspec.json.Encoder().encode
+
 # What of the facts is another now than when they were read. One statement, whose snapshot is younger than the lock.
+# Parameters are JSON documents: the driver encodes a text in no time, but arrays element by element.
 _CHANGED = text("""
     select 'check' as what, a.n, null as id
-      from unnest(cast(:n as int[]), cast(:identifier as text[]), cast(:institution as text[]), cast(:subject_version as bigint[]),
-                  cast(:grants_version as bigint[]), cast(:request_key as bytea[]))
-             as a (n, identifier, institution, subject_version, grants_version, request_key)
+      from json_to_recordset(cast(:checks as json))
+             as a (n int, identifier text, institution text, subject bigint, grants bigint)
       left join subject s on s.uscc = a.identifier
-     where s.version is distinct from a.subject_version
+     where s.version is distinct from a.subject
         or coalesce((select sum(c.version) from consent_grant c where c.enterprise_id = s.id and c.institution_id = a.institution), 0)
-           <> a.grants_version
-        or exists (select from decision d where d.request_key = a.request_key)
+           <> a.grants
+    union all
+    select 'check', a.n, null
+      from json_to_recordset(cast(:keys as json)) as a (n int, key text) join decision d on d.request_key = decode(a.key, 'hex')
     union all
     select 'institution', null, a.id
-      from unnest(cast(:institutions as text[]), cast(:institution_versions as bigint[])) as a (id, version)
+      from json_to_recordset(cast(:institutions as json)) as a (id text, version bigint)
       left join institution i on i.id = a.id
      where i.version is distinct from a.version
     union all
     select 'check', a.n, null
-      from unnest(cast(:use_n as int[]), cast(:use_grant as text[]), cast(:use_seq as int[]), cast(:use_period as text[]),
-                  cast(:use_used as int[])) as a (n, grant_id, seq, period, used)
+      from json_to_recordset(cast(:uses as json)) as a (n int, grant_id text, seq int, period text, used int)
       left join grant_use u on u.grant_id = a.grant_id and u.seq = a.seq and u.period = a.period
      where coalesce(u.used, 0) <> a.used
     union all
     select 'check', a.n, null
-      from unnest(cast(:ticket_n as int[]), cast(:ticket as text[])) as a (n, ticket)
+      from json_to_recordset(cast(:tickets as json)) as a (n int, ticket text)
      where not exists (select from decision d where d.id = a.ticket and d.redeemed_by is null)
     union all
     select 'check', a.n, null
-      from unnest(cast(:loan_n as int[]), cast(:loan_institution as text[]), cast(:loan_identifier as text[]), cast(:loan as text[]),
-                  cast(:loan_version as bigint[])) as a (n, institution, identifier, loan, version)
+      from json_to_recordset(cast(:loans as json)) as a (n int, identifier text, institution text, loan text, version bigint)
       left join subject s on s.uscc = a.identifier
       left join loan l on l.institution_id = a.institution and l.id = a.loan and l.subject_id = s.id
      where l.version is distinct from a.version
     union all
     select 'check', a.n, null
-      from unnest(cast(:model_n as int[]), cast(:model_institution as text[]), cast(:model as text[]), cast(:model_items as text[]))
-             as a (n, institution, model, items)
+      from json_to_recordset(cast(:models as json)) as a (n int, institution text, model text, items text)
       left join model m on m.id = a.model and m.institution_id = a.institution and m.status = 'active'
      where array_to_string(m.items, ',') is distinct from a.items
     union all
     (select 'policy', null, version from activation where kind = 'policy' order by idx desc limit 1)
 """)
 
-_INSERT = text("""
-    insert into decision (id, idx, client_id, institution_id, identifier, request_key, request_hash, response,
-                          ticket, ticket_until, created_at)
-    select id, idx, client_id, institution_id, identifier, request_key, request_hash, response, cast(ticket as jsonb),
-           case when dated then cast(:until as timestamptz) end, cast(:now as timestamptz)
-      from unnest(cast(:id as text[]), cast(:idx as bigint[]), cast(:client as text[]), cast(:institution as text[]),
-                  cast(:identifier as text[]), cast(:request_key as bytea[]), cast(:request_hash as bytea[]), cast(:response as bytea[]),
-                  cast(:ticket as text[]), cast(:dated as boolean[]))
-             as new (id, idx, client_id, institution_id, identifier, request_key, request_hash, response, ticket, dated)
-""")
+_DECISION = (
+    "id",
+    "idx",
+    "client_id",
+    "institution_id",
+    "identifier",
+    "request_key",
+    "request_hash",
+    "response",
+    "ticket",
+    "ticket_until",
+    "created_at",
+)
 _COUNT = text("""
     insert into grant_use (grant_id, seq, period, used)
     select * from unnest(cast(:grant as text[]), cast(:seq as int[]), cast(:period as text[]), cast(:used as int[]))
@@ -108,23 +113,9 @@ async def insert(transaction: LedgerTransaction, decided: Sequence[Decided], ind
     Raises:
         RuntimeError: a ticket was used up in spite of the recheck; nothing may be committed.
     """
-    await transaction.connection.execute(
-        _INSERT,
-        {
-            "id": [one.id for one in decided],
-            "idx": list(indexes),
-            "client": [one.check.client for one in decided],
-            "institution": [one.check.institution for one in decided],
-            "identifier": [one.check.identifier for one in decided],
-            "request_key": [one.check.request_key if one.binds else None for one in decided],
-            "request_hash": [one.check.request_hash for one in decided],
-            "response": [one.reply if one.binds and one.check.request_key is not None else b"" for one in decided],
-            "ticket": [ticket_terms(one) for one in decided],
-            "dated": [one.check.platform is None and one.answer.outcome != "none" for one in decided],
-            "until": transaction.time + timedelta(seconds=TICKET_SECONDS),
-            "now": transaction.time,
-        },
-    )
+    until = transaction.time + timedelta(seconds=TICKET_SECONDS)
+    rows = [_row(one, index, until, transaction.time) for one, index in zip(decided, indexes, strict=True)]
+    await transaction.copy("decision", _DECISION, rows)
     if used := [use for one in decided for use in one.uses]:
         await transaction.connection.execute(
             _COUNT,
@@ -145,44 +136,67 @@ def _parties(check: Check) -> set[str]:
     return {check.institution} if check.platform is None else {check.institution, check.platform}
 
 
-def _versions(decided: Sequence[Decided]) -> dict[str, Any]:
+def _row(one: Decided, index: int, until: datetime, now: datetime) -> tuple[object, ...]:
+    check = one.check
+    key = check.request_key if one.binds else None
+    redeemable = check.platform is None and one.answer.outcome != "none"
+    return (
+        one.id,
+        index,
+        check.client,
+        check.institution,
+        check.identifier,
+        key,
+        check.request_hash,
+        b"" if key is None else one.reply,
+        ticket_terms(one),
+        until if redeemable else None,
+        now,
+    )
+
+
+def _versions(decided: Sequence[Decided]) -> dict[str, str]:
     parties: dict[str, int | None] = {}
-    for one in decided:
-        parties[one.check.institution] = _version(one.facts, one.check.institution, one)
-        if one.check.platform is not None:
-            parties[one.check.platform] = _version(one.facts, one.check.platform, one)
-    uses = [(n, grant, one.facts.today) for n, one in enumerate(decided) for grant in one.facts.grants if grant.frequency_per is not None]
-    tickets = [(n, one.check.ticket) for n, one in enumerate(decided) if one.facts.ticket is not None and one.facts.ticket.open]
-    loans = [(n, one) for n, one in enumerate(decided) if one.check.loan is not None]
-    models = [(n, one) for n, one in enumerate(decided) if one.check.model is not None]
-    return {
-        "n": list(range(len(decided))),
-        "identifier": [one.check.identifier for one in decided],
-        "institution": [one.check.institution for one in decided],
-        "subject_version": [one.facts.subject_version for one in decided],
-        "grants_version": [one.facts.grants_version for one in decided],
-        "request_key": [one.check.request_key for one in decided],
-        "institutions": list(parties),
-        "institution_versions": list(parties.values()),
-        "use_n": [n for n, _, _ in uses],
-        "use_grant": [grant.grant_id for _, grant, _ in uses],
-        "use_seq": [grant.seq for _, grant, _ in uses],
-        "use_period": [period(grant.frequency_per or "", today) for _, grant, today in uses],
-        "use_used": [grant.used for _, grant, _ in uses],
-        "ticket_n": [n for n, _ in tickets],
-        "ticket": [ticket for _, ticket in tickets],
-        "loan_n": [n for n, _ in loans],
-        "loan_institution": [one.check.institution for _, one in loans],
-        "loan_identifier": [one.check.identifier for _, one in loans],
-        "loan": [one.check.loan for _, one in loans],
-        "loan_version": [None if one.facts.loan is None else one.facts.loan.version for _, one in loans],
-        "model_n": [n for n, _ in models],
-        "model_institution": [one.check.institution for _, one in models],
-        "model": [one.check.model for _, one in models],
-        "model_items": [None if one.facts.model_items is None else ",".join(one.facts.model_items) for _, one in models],
+    checks: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
+    uses: list[dict[str, Any]] = []
+    tickets: list[dict[str, Any]] = []
+    loans: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
+    for n, one in enumerate(decided):
+        check, facts = one.check, one.facts
+        parties[check.institution] = None if facts.institution is None else facts.institution.version
+        if check.platform is not None:
+            parties[check.platform] = None if facts.platform is None else facts.platform.version
+        row = {
+            "n": n,
+            "identifier": check.identifier,
+            "institution": check.institution,
+            "subject": facts.subject_version,
+            "grants": facts.grants_version,
+        }
+        checks.append(row)
+        if check.request_key is not None:
+            keys.append({"n": n, "key": check.request_key.hex()})
+        for grant in facts.grants:
+            if grant.frequency_per is not None:
+                counted = period(grant.frequency_per, facts.today)
+                uses.append({"n": n, "grant_id": grant.grant_id, "seq": grant.seq, "period": counted, "used": grant.used})
+        if facts.ticket is not None and facts.ticket.open:
+            tickets.append({"n": n, "ticket": check.ticket})
+        if check.loan is not None:
+            loans.append({**row, "loan": check.loan, "version": None if facts.loan is None else facts.loan.version})
+        if check.model is not None:
+            items = None if facts.model_items is None else ",".join(facts.model_items)
+            models.append({"n": n, "institution": check.institution, "model": check.model, "items": items})
+    institutions = [{"id": party, "version": version} for party, version in parties.items()]
+    documents = {
+        "checks": checks,
+        "keys": keys,
+        "institutions": institutions,
+        "uses": uses,
+        "tickets": tickets,
+        "loans": loans,
+        "models": models,
     }
-
-
-def _version(facts: Facts, institution_id: str, one: Decided) -> int | None:
-    known = facts.institution if institution_id == one.check.institution else facts.platform
-    return None if known is None else known.version
+    return {name: _encode(document).decode() for name, document in documents.items()}

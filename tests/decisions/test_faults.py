@@ -236,8 +236,11 @@ async def test_connections_lost_at_random_never_split_a_decision(world: World, s
 
     hammers = [asyncio.create_task(hammer()) for _ in range(6)]
     async with owner_engine.connect() as connection:
-        for _ in range(12):
-            await asyncio.sleep(0.1)
+        for n in range(10):
+            before = len(acknowledged)
+            while len(acknowledged) == before:
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.003 * n)
             ending = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename <> current_user"
             await connection.execute(text(ending))
             await connection.rollback()
