@@ -17,14 +17,12 @@ from consent.db import create_engine
 from consent.ledger.writer import write
 from consent.parties import service
 
-NOW = int(time.time())
-
 
 async def refused(bank: Caller, assertion: str, **form: str) -> httpx.Response:
     """The assertion is refused at every endpoint alike."""
     values = {"client_assertion_type": TYPE, "client_assertion": assertion, "token": "t", "client_id": bank.client_id} | form
     replies = [await bank.http.post(path, data=values) for path in ("/oauth/par", "/oauth/token", "/oauth/introspect", "/oauth/revoke")]
-    assert {(reply.status_code, reply.json()["error"]) for reply in replies} == {(401, "invalid_client")}
+    assert {(reply.status_code, reply.json()["error"]) for reply in replies} == {(401, "invalid_client")}, assertion[:600]
     return replies[0]
 
 
@@ -53,58 +51,55 @@ async def test_rs256(engine: AsyncEngine, bank: Caller) -> None:
     assert (await other.post("/oauth/introspect", {"token": "t"}, assertion=other.assertion(header={"alg": "PS256"}))).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "aud",
-    [
+async def test_audience_is_the_issuer_as_a_string(bank: Caller) -> None:
+    """Endpoint URLs, arrays, a trailing slash, other spellings."""
+    hostile: list[Any] = [
         f"{ISSUER}/oauth/token", f"{ISSUER}/oauth/par", f"{ISSUER}/", ISSUER.upper(), [ISSUER], [ISSUER, "https://evil.example"],
         "", None, 1, {"x": ISSUER}, f"{ISSUER} ", "https://evil.example",
-    ],
-)  # fmt: skip
-async def test_audience_is_the_issuer_as_a_string(bank: Caller, aud: Any) -> None:
-    """Endpoint URLs, arrays, a trailing slash, other spellings."""
-    await refused(bank, bank.assertion(aud=aud))
+    ]  # fmt: skip
+    for aud in hostile:
+        await refused(bank, bank.assertion(aud=aud))
 
 
-@pytest.mark.parametrize("name", ["iss", "sub", "aud", "exp", "jti"])
-async def test_missing_claim(bank: Caller, name: str) -> None:
+async def test_missing_claim(bank: Caller) -> None:
     """Each of them is needed."""
-    await refused(bank, bank.assertion(drop=[name]))
+    hostile: list[Any] = ["iss", "sub", "aud", "exp", "jti"]  # fmt: skip
+    for name in hostile:
+        await refused(bank, bank.assertion(drop=[name]))
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"exp": NOW - 1}, {"exp": NOW + 3600}, {"exp": NOW + 365 * 86400}, {"exp": float(NOW + 60)}, {"exp": True}, {"exp": str(NOW + 60)},
-        {"exp": 10**400}, {"exp": -1}, {"exp": None}, {"exp": [NOW + 60]},
-        {"iat": NOW + 61}, {"iat": "now"}, {"iat": 1.5}, {"nbf": NOW + 61}, {"nbf": {}},
+async def test_hostile_claims(bank: Caller) -> None:
+    """Lifetimes, types and sizes."""
+    now = int(time.time())
+    hostile: list[Any] = [
+        {"exp": now - 1}, {"exp": now + 3600}, {"exp": now + 365 * 86400}, {"exp": float(now + 60)}, {"exp": True}, {"exp": str(now + 60)},
+        {"exp": 10**400}, {"exp": -1}, {"exp": None}, {"exp": [now + 60]},
+        {"iat": now + 61}, {"iat": "now"}, {"iat": 1.5}, {"nbf": now + 61}, {"nbf": {}},
         {"iss": "other"}, {"iss": 1}, {"sub": "bank-b-client"}, {"sub": 7}, {"sub": ["bank-a-client"]},
         {"jti": 7}, {"jti": ""}, {"jti": "x" * 40_000}, {"jti": "x" * 257}, {"jti": "a\0b"}, {"jti": "a\nb"}, {"jti": "日"},
         {"jti": ["x"]}, {"jti": None},
-    ],
-)  # fmt: skip
-async def test_hostile_claims(bank: Caller, claims: dict[str, Any]) -> None:
-    """Lifetimes, types and sizes."""
-    await refused(bank, bank.assertion(**claims))
+    ]  # fmt: skip
+    for claims in hostile:
+        await refused(bank, bank.assertion(**claims))
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "1" * 5000])
-async def test_numbers_that_are_none(bank: Caller, number: str) -> None:
+async def test_numbers_that_are_none(bank: Caller) -> None:
     """JSON that Python would read and RFC 8259 does not know."""
-    payload = f'{{"iss":"{bank.client_id}","sub":"{bank.client_id}","aud":"{ISSUER}","jti":"n","exp":{number}}}'.encode()
-    await refused(bank, sign({"alg": "ES256", "kid": bank.kid}, payload, bank.key))
+    hostile: list[Any] = ["NaN", "Infinity", "-Infinity", "1e400", "1" * 5000]  # fmt: skip
+    for number in hostile:
+        payload = f'{{"iss":"{bank.client_id}","sub":"{bank.client_id}","aud":"{ISSUER}","jti":"n","exp":{number}}}'.encode()
+        await refused(bank, sign({"alg": "ES256", "kid": bank.kid}, payload, bank.key))
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
+async def test_hostile_headers(bank: Caller) -> None:
+    """Another kind of token, keys of the attacker's choice, extensions that nobody understands."""
+    hostile: list[Any] = [
         {"typ": "at+jwt"}, {"typ": "dpop+jwt"}, {"typ": "id_token+jwt"}, {"typ": 1}, {"typ": ["JWT"]}, {"kid": "unknown"}, {"kid": 1},
         {"kid": None, "jwk": {}}, {"jwk": key("evil").as_dict(private=False)}, {"jku": "https://evil.example/jwks"},
         {"x5u": "https://evil.example/x"}, {"x5c": []}, {"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": False},
-    ],
-)  # fmt: skip
-async def test_hostile_headers(bank: Caller, header: dict[str, Any]) -> None:
-    """Another kind of token, keys of the attacker's choice, extensions that nobody understands."""
-    await refused(bank, bank.assertion(header=header))
+    ]  # fmt: skip
+    for header in hostile:
+        await refused(bank, bank.assertion(header=header))
 
 
 async def test_own_key_in_the_header(bank: Caller) -> None:
@@ -113,19 +108,16 @@ async def test_own_key_in_the_header(bank: Caller) -> None:
     await refused(bank, bank.assertion(header={"jwk": evil.as_dict(private=False), "kid": None}, signer=evil))
 
 
-@pytest.mark.parametrize(
-    "assertion",
-    [
+async def test_what_is_no_assertion(bank: Caller) -> None:
+    """Garbage in every shape."""
+    hostile: list[Any] = [
         "", "a", "a.b", "a.b.c.d", "..", "a.b.c\n", "é.b.c", " a.b.c", "a=.b.c", "x" * 70_000,
         f"{b64url(b'[]')}.{b64url(b'[]')}.YQ", f"{b64url(b'7')}.{b64url(b'{}')}.YQ",
-    ],
-    ids=range(12),
-)  # fmt: skip
-async def test_what_is_no_assertion(bank: Caller, assertion: str) -> None:
-    """Garbage in every shape."""
-    reply = await bank.http.post("/oauth/introspect", data={"client_assertion_type": TYPE, "client_assertion": assertion, "token": "t"})
-    assert reply.status_code in {400, 401}
-    assert reply.json()["error"] in {"invalid_client", "invalid_request"}
+    ]  # fmt: skip
+    for assertion in hostile:
+        reply = await bank.http.post("/oauth/introspect", data={"client_assertion_type": TYPE, "client_assertion": assertion, "token": "t"})
+        assert reply.status_code in {400, 401}
+        assert reply.json()["error"] in {"invalid_client", "invalid_request"}
 
 
 async def test_deeply_nested_json(bank: Caller) -> None:

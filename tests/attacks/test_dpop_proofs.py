@@ -16,7 +16,6 @@ from consent.db import create_engine
 PATH = "/probe/check"
 URL = f"{ISSUER}{PATH}"
 TOKEN_URL = f"{ISSUER}/oauth/token"
-NOW = int(time.time())
 OFF_THE_CURVE = {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}
 KINDS = {"PS256": rsa_key, "EdDSA": ed_key, "Ed25519": ed_key}
 
@@ -37,6 +36,7 @@ async def assert_refused(reply: httpx.Response, error: str = "invalid_dpop_proof
 
 async def test_hostile_proofs_at_a_resource(bank: Caller, token: str) -> None:
     """Every sub-case is refused, and a right proof still works afterwards."""
+    now = int(time.time())
     private = bank.proof_key.as_dict(private=True)
     stranger = ECKey.generate_key("P-256")
     proofs: dict[str, str] = {
@@ -60,13 +60,13 @@ async def test_hostile_proofs_at_a_resource(bank: Caller, token: str) -> None:
         "htu with a bad port": bank.proof("GET", URL.replace(".example", ".example:port"), token=token),
         "htu no string": bank.proof("GET", URL, token=token, htu=[URL]),
         "htu relative": bank.proof("GET", PATH, token=token),
-        "iat an hour ago": bank.proof("GET", URL, token=token, iat=NOW - 3600),
-        "iat in an hour": bank.proof("GET", URL, token=token, iat=NOW + 3600),
-        "iat as text": bank.proof("GET", URL, token=token, iat=str(NOW)),
-        "iat as float": bank.proof("GET", URL, token=token, iat=float(NOW)),
+        "iat an hour ago": bank.proof("GET", URL, token=token, iat=now - 3600),
+        "iat in an hour": bank.proof("GET", URL, token=token, iat=now + 3600),
+        "iat as text": bank.proof("GET", URL, token=token, iat=str(now)),
+        "iat as float": bank.proof("GET", URL, token=token, iat=float(now)),
         "iat true": bank.proof("GET", URL, token=token, iat=True),
-        "expired": bank.proof("GET", URL, token=token, exp=NOW - 5),
-        "not yet valid": bank.proof("GET", URL, token=token, nbf=NOW + 300),
+        "expired": bank.proof("GET", URL, token=token, exp=now - 5),
+        "not yet valid": bank.proof("GET", URL, token=token, nbf=now + 300),
         "wrong ath": bank.proof("GET", URL, token="x" * 43),
         "ath no string": bank.proof("GET", URL, token=token, ath=1),
         "jti too long": bank.proof("GET", URL, token=token, jti="x" * 257),
