@@ -20,7 +20,7 @@ def policy() -> Iterator[RegopyEngine]:
 
 
 @pytest.fixture
-async def world(engine: AsyncEngine) -> AsyncIterator[World]:
+async def world(engine: AsyncEngine, ledger: None) -> AsyncIterator[World]:
     """Registered parties. Afterwards no record may contradict those before it."""
     made = World(engine)
     await made.populate()

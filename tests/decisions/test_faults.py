@@ -225,21 +225,21 @@ async def test_connection_lost_under_the_lock_leaves_nothing(world: World, servi
 async def test_connections_lost_at_random_never_split_a_decision(world: World, service: DecisionService, owner_engine: AsyncEngine) -> None:
     """Backends are ended while checks run; each acknowledged reply has its record, and each record its decision row."""
     acknowledged: list[str] = []
-    stop = asyncio.Event()
+    stop, progress = asyncio.Event(), asyncio.Event()
 
     async def hammer() -> None:
         while not stop.is_set():
             try:
                 acknowledged.append((await ask(service, BANK, world.enterprise, [OPEN]))["context"]["id"])
+                progress.set()
             except DatabaseUnavailable:
                 await asyncio.sleep(0.005)
 
     hammers = [asyncio.create_task(hammer()) for _ in range(6)]
     async with owner_engine.connect() as connection:
         for n in range(10):
-            before = len(acknowledged)
-            while len(acknowledged) == before:
-                await asyncio.sleep(0.005)
+            progress.clear()
+            await progress.wait()
             await asyncio.sleep(0.003 * n)
             ending = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename <> current_user"
             await connection.execute(text(ending))
