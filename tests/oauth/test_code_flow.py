@@ -31,6 +31,8 @@ from consent.ledger.writer import write
 from consent.oauth import authorization
 from consent.parties.access import SubjectVisitor
 
+pytestmark = pytest.mark.usefixtures("ledger")  # after each test the ledger is verified from its public bytes
+
 
 async def test_from_push_to_token(engine: AsyncEngine, http: httpx.AsyncClient, bank: Caller, visitor: SubjectVisitor) -> None:
     """The details come back exactly as they were pushed, all fields spelled out, from PAR to token and introspection."""
