@@ -7,7 +7,7 @@ permit what nobody meant to permit.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ class Bundle:
     """
 
     revision: str
-    modules: dict[str, str]
-    data: dict[str, Any]
+    modules: dict[str, str] = field(repr=False)
+    data: dict[str, Any] = field(repr=False)
 
     def blob(self) -> bytes:
         """Canonical JSON of everything that decides, for the ledger: who has it can decide every recorded case again."""

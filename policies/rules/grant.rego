@@ -185,29 +185,45 @@ hurdles[c][g] contains [19, "grant.frequency_exceeded"] if {
 }
 
 # METADATA
-# title: Why no grant covers an ask
-reasons[c][i] := code if {
-	some c, waiting in needing
-	some i in waiting
-	not cover[c][i]
-	code := reason(c, i)
-}
-
-# METADATA
 # title: With grants, none of which passes every condition
 # description: A grant that passes them all and covers nothing lacks the fields.
 # custom: {code: field.not_granted, clause: 国办发〔2021〕52号 四(九)}
-reason(c, i) := furthest[3] if {
+reasons[c][i] := furthest[3] if {
+	some c, rows in candidates
+	some i, names in rows
 	reached := {[99 - first[0], held.grant_id, held.identifier, first[1]] |
-		some g in candidates[c][i]
+		some g in names
 		held := input.checks[c].grants[g]
 		first := min(object.get(hurdles, [c, g], {[20, "field.not_granted"]}))
 	}
-	count(reached) > 0
 	furthest := min(reached)
-} else := "item.person_consent_required" if {
+}
+
+# METADATA
+# title: Without the person's own consent
+# custom: {code: item.person_consent_required, clause: 国办发〔2024〕15号 附件}
+reasons[c][i] := "item.person_consent_required" if {
+	some [c, i] in ungranted
 	asks[c][i].entry.consent_subject == "person"
-} else := "item.not_granted"
+}
+
+# METADATA
+# title: Without any grant to this institution
+# description: Another institution's grant, an enterprise that never registered and no grant at all answer alike.
+# custom: {code: item.not_granted, clause: 国办发〔2021〕52号 二(六), 四(九); 银税合作 4.5.4}
+reasons[c][i] := "item.not_granted" if {
+	some [c, i] in ungranted
+	asks[c][i].entry.consent_subject != "person"
+}
+
+# METADATA
+# title: Asks that no grant covers and none was meant for
+ungranted contains [c, i] if {
+	some c, waiting in needing
+	some i in waiting
+	not cover[c][i]
+	not candidates[c][i]
+}
 
 same_purpose(check, held) if {
 	held.purpose == check.purpose

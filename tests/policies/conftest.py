@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,9 +46,9 @@ def compiled(bundle: Bundle) -> Iterator[RegopyEngine]:
 
 
 @pytest.fixture
-async def regopy(compiled: RegopyEngine) -> AsyncIterator[RegopyEngine]:
+def regopy(compiled: RegopyEngine) -> RegopyEngine:
     """The in-process engine."""
-    yield compiled
+    return compiled
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,18 @@ def opa_server(opa: str, bundle: Bundle, tmp_path_factory: pytest.TempPathFactor
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [opa, "run", "--server", "--addr", f"127.0.0.1:{port}", "--log-level", "error", "--disable-telemetry", "--bundle", str(directory)]
+    command = [
+        opa,
+        "run",
+        "--server",
+        "--addr",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "error",
+        "--skip-version-check",
+        "--bundle",
+        str(directory),
+    ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:

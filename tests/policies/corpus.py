@@ -52,7 +52,9 @@ def _decision(case: Json) -> tuple[Json, Json]:
 def _request(case: Json) -> tuple[Json, Json]:
     request = {"now": BASE["check"]["now"], "institution": BASE["check"]["institution"], "allowed_items": None}
     request = _with(request, case.get("set", {}))
-    request["details"] = [{**BASE["detail"], **detail, "fields": _codes(detail["item"], detail.get("fields"))} for detail in case["details"]]
+    request["details"] = [
+        {**BASE["detail"], **detail, "fields": _codes(detail["item"], detail.get("fields"))} for detail in case["details"]
+    ]
     details = [_verdict(detail, expected) for detail, expected in zip(request["details"], case["expect"], strict=True)]
     keep = all(detail["verdict"] == "keep" for detail in details)
     return request, {"verdict": "keep" if keep else "refuse", "details": details}

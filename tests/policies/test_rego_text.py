@@ -36,7 +36,7 @@ def test_no_variable_is_named_like_a_package_or_document(bundle: Bundle) -> None
 
 def test_the_search_for_variables_finds_them() -> None:
     """The check above can fail."""
-    text = 'package a\n\np contains x if {\n\tsome matrix, v in input.list\n\tfield := v.f\n}\n\nf(grant, _) := 1 if grant == 2\n'
+    text = "package a\n\np contains x if {\n\tsome matrix, v in input.list\n\tfield := v.f\n}\n\nf(grant, _) := 1 if grant == 2\n"
     assert {"matrix", "field", "grant", "v"} <= local_names(text)
 
 
@@ -76,7 +76,8 @@ def test_every_code_speaks_both_languages() -> None:
         assert re.fullmatch(r"[a-z]+\.[a-z_]+", code)
         for words in (entry.title, entry.solution):
             assert re.search(r"[\u4e00-\u9fff]", words.zh), code
-            assert words.en.isascii() and words.en, code
+            assert words.en, code
+            assert words.en.isascii(), code
 
 
 def test_the_policies_have_rego_tests() -> None:
