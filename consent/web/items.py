@@ -100,9 +100,12 @@ def item_view(catalogue: Catalogue, identifier: str, detail: Detail, names: Mapp
 
 
 def item_words(catalogue: Catalogue, code: str) -> Words:
-    """An item's name; a code that the catalogue has lost stands as itself."""
+    """An item's name, with its code where its list has another item of that name; a code that the catalogue has lost stands as itself."""
     item = catalogue.item(code)
-    return Words(code, code) if item is None else Words(item.name.zh, item.name.en)
+    if item is None:
+        return Words(code, code)
+    namesakes = sum(other.name.zh == item.name.zh and other.list == item.list for other in catalogue.items.values())
+    return Words(item.name.zh if namesakes == 1 else f"{item.name.zh}（{code}）", item.name.en)
 
 
 def _not_given(field: Field) -> FieldView:

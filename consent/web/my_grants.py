@@ -51,12 +51,13 @@ class GrantedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line of a grant's history; `idx` is its ledger record."""
+    """One line of a grant's history; `idx` is its ledger record, `items` what was granted or taken back."""
 
     what: Words
     who: Words
     at: datetime
     idx: int
+    items: list[Words]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +191,7 @@ async def _view(connection: AsyncConnection, catalogue: Catalogue, grant: Grant,
     details = [item.detail for item in grant.items]
     institution, names = await names_of(connection, grant.institution_id, details)
     uses = await _uses(connection, grant)
+    named = {detail.name: detail.item for detail in details}
     items = []
     for item in grant.items:
         state = effective_item_status(grant, item, now)
@@ -225,6 +227,7 @@ async def _view(connection: AsyncConnection, catalogue: Catalogue, grant: Grant,
                 who=words.ACTORS[entry.actor],
                 at=entry.at,
                 idx=entry.index,
+                items=[item_words(catalogue, named[name]) for name in entry.details if name in named],
             )
             for entry in reversed(history)
         ],
