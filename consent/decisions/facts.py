@@ -55,6 +55,8 @@ _FACTS = text("""
      order by a.n
 """)
 
+_REGISTERED = text("select id from institution where id = any(:ids)")
+
 _encode = msgspec.json.Encoder().encode
 _GRANT_COLUMNS = len(GrantItem.__struct_fields__)
 _ticket = msgspec.json.Decoder(dict[str, Any])
@@ -105,17 +107,15 @@ class FactSource:
         instant = Instant.of(found[0].now)
         return [_facts(check, known, instant, rows[n], grants[n], pseudonyms[n]) for n, check in enumerate(checks)]
 
-    async def institution(self, institution_id: str) -> Known | None:
-        """One institution as it is now."""
-        async with self._engine.connect() as connection:
-            return await _load(connection, institution_id)
-
     async def _institutions(self, connection: AsyncConnection, checks: Sequence[Check]) -> dict[str, Known]:
         asked = {check.institution for check in checks} | {check.platform for check in checks if check.platform is not None}
-        for institution_id in asked.difference(self._known):
-            known = await _load(connection, institution_id)
-            if known is not None:
-                self._known[institution_id] = known
+        if missing := asked.difference(self._known):
+            # Ids that nobody registered are never kept, and cost one statement however many there are.
+            registered = (await connection.execute(_REGISTERED, {"ids": list(missing)})).scalars().all()
+            for institution_id in registered:
+                known = await _load(connection, institution_id)
+                if known is not None:
+                    self._known[institution_id] = known
         return {institution_id: self._known[institution_id] for institution_id in asked if institution_id in self._known}
 
 

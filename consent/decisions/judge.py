@@ -15,7 +15,7 @@ from consent.decisions.model import Check, Facts, refute
 
 log = logging.getLogger(__name__)
 
-BATCH_SECONDS = 2.0
+BATCH_SECONDS = 5.0
 """For one call of the engine; OPA's own deadline is shorter (design §3.2)."""
 AIM_SECONDS = 0.06
 """A call is kept to about this, well below OPA's deadline, by asking for fewer checks at once."""

@@ -1,6 +1,8 @@
 """What a check answers, from the question to the committed record."""
 
+import asyncio
 import base64
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -193,6 +195,38 @@ async def test_platform_may_also_ask_as_an_institution_when_registered_for_it(se
     reply = await ask(service, both, world.enterprise, [OPEN], institution="platform-a")
     assert reply["context"]["id"]
     assert (await world.records("access.decided"))[-1].data["attested"] == "institution"
+
+
+async def test_any_well_formed_words_are_decided(service: DecisionService, world: World) -> None:
+    """Whatever a check names in the right shape, known or not, the outcome is a recorded decision."""
+    await world.grant(TAX, OPEN, VERIFY)
+    dice = random.Random(20261120)
+    items = [*CATALOGUE.items, "X", "n21-03-04", "N21-03-04.01", "0", "unknown"]
+    words = ["pre_loan", "approval", "marketing", "X", "a.b-c_d", "unknown", "NULL", "9" * 64, "tax-loan"]
+    fields = [*CATALOGUE.field_codes[TAX], f"{TAX}.99", "x", "unknown"]
+    actions = ["query", "verify", "model", "push", "report", "collect", "x"]
+    checks = []
+    for _ in range(80):
+        asked = dice.sample(items, dice.randint(1, 4))
+        options: dict[str, Any] = {
+            "purpose": dice.choice(words),
+            "action": dice.choice(actions),
+        }
+        for name in ("product", "model", "processor", "loan", "channel", "terminal_id"):
+            if dice.random() < 0.2:
+                options[name] = dice.choice(words)
+        if dice.random() < 0.3:
+            options["fields"] = {asked[0]: dice.sample(fields, dice.randint(1, 5))}
+        if dice.random() < 0.2:
+            options |= {"via": dice.sample(words, 2), "data_from": "1990-01-01", "data_to": "2030-01-01"}
+        if dice.random() < 0.3:
+            checks.append(ask(service, PLATFORM, world.enterprise, asked, institution=dice.choice(["bank-a", "bank-x"]), **options))
+        else:
+            checks.append(ask(service, BANK, world.enterprise, asked, **options))
+    replies = await asyncio.gather(*checks)
+    assert all(reply["decision"] or reply["context"]["codes"] for reply in replies)
+    assert "policy.unavailable" not in {code for reply in replies for code in reply["context"]["codes"]}
+    assert len(await world.records("access.decided")) == len(checks)
 
 
 def _told(reply: dict[str, Any]) -> dict[str, Any]:
