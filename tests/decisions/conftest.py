@@ -1,12 +1,14 @@
 """A populated world for each test; after it the whole ledger is read again and held against the rules that it must keep."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from decisions_replay import replay
 from decisions_world import CATALOGUE, World, rego
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from consent.db import create_engine
 from consent.decisions.engine import PolicyEngine, RegopyEngine
 from consent.decisions.service import DecisionService
 
@@ -35,3 +37,14 @@ async def service(engine: AsyncEngine, policy: PolicyEngine, world: World) -> As
     await made.start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+async def twin(database: Any, policy: PolicyEngine, world: World) -> AsyncIterator[DecisionService]:
+    """A second service with connections of its own, as another process has them."""
+    engine = create_engine(database.app_url)
+    made = DecisionService(engine, policy, CATALOGUE)
+    await made.start()
+    yield made
+    await made.stop()
+    await engine.dispose()

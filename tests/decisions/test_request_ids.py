@@ -41,10 +41,11 @@ async def test_request_ids_of_two_clients_have_nothing_to_do_with_each_other(ser
     assert first["context"]["id"] != other["context"]["id"]
 
 
-async def test_parallel_repeats_are_one_decision(service: DecisionService, world: World) -> None:
-    """Thirty at once: one record, one use, the same bytes for all."""
+async def test_parallel_repeats_are_one_decision(service: DecisionService, twin: DecisionService, world: World) -> None:
+    """Thirty at once through two services: one record, one use, the same bytes for all."""
     await world.grant(TAX, frequency={"max": 1, "per": "total"})
-    replies = await asyncio.gather(*(service.check(PLATFORM, evaluation(world.enterprise, request_id="r-1")) for _ in range(30)))
+    asked = evaluation(world.enterprise, request_id="r-1")
+    replies = await asyncio.gather(*((service, twin)[n % 2].check(PLATFORM, asked) for n in range(30)))
     assert len(set(replies)) == 1
     assert b'"decision":true' in replies[0]
     assert len(await world.records("access.decided")) == 1

@@ -10,9 +10,6 @@ from decisions_world import BANK, OPEN, OTHER_PLATFORM, PLATFORM, STATUS, TAX, W
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from consent.catalogue.load import load
-from consent.db import create_engine
-from consent.decisions.engine import PolicyEngine
 from consent.decisions.service import DecisionService
 from consent.errors import InvalidRequest
 
@@ -162,14 +159,3 @@ async def test_other_pairs_do_not_wait(service: DecisionService, world: World) -
     assert len(replies) == 100
     times = {record.time for record in await world.records("access.decided")}
     assert len(times) < 50
-
-
-@pytest.fixture
-async def twin(database: Any, policy: PolicyEngine, world: World) -> Any:
-    """A second service with connections of its own, as another process has them."""
-    engine = create_engine(database.app_url)
-    made = DecisionService(engine, policy, load())
-    await made.start()
-    yield made
-    await made.stop()
-    await engine.dispose()
