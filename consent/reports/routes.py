@@ -5,7 +5,7 @@ from typing import Annotated
 
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.params import Parameter, SkipValidation
+from litestar.params import QueryParameter, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.catalogue.model import Catalogue
@@ -21,9 +21,9 @@ _TEXT_LIMIT = 40
 _PRIVATE = {"Cache-Control": "no-store"}
 
 Start = Annotated[
-    str | None, Parameter(query="from", description="RFC 3339 instant, or a day YYYY-MM-DD of Asia/Shanghai; absent: 30 days ago")
+    str | None, QueryParameter(name="from", description="RFC 3339 instant, or a day YYYY-MM-DD of Asia/Shanghai; absent: 30 days ago")
 ]
-End = Annotated[str | None, Parameter(query="to", description="RFC 3339 instant, exclusive, or a day, inclusive; absent: now")]
+End = Annotated[str | None, QueryParameter(name="to", description="RFC 3339 instant, exclusive, or a day, inclusive; absent: now")]
 Engine = NamedDependency[SkipValidation[AsyncEngine]]
 Items = NamedDependency[SkipValidation[Catalogue]]
 Reader = NamedDependency[SkipValidation[Regulator]]
