@@ -82,14 +82,14 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         "database-unavailable", "数据库暂不可用", "The database cannot be reached",
         "没有记录任何事项。可以原样重试。", "Nothing was recorded. The same request may be sent again.",
     ),
-    errors.ConsentError: Problem(
+    errors.ServiceError: Problem(
         "internal", "服务出错", "Something went wrong on our side",
         "问题已记录，请稍后再试。", "It has been logged; try again later.",
     ),
 }  # fmt: skip
 """Every error of the service by its class, or by the nearest class above it."""
 
-GROUPINGS: frozenset[type[Exception]] = frozenset({errors.CallerError, errors.ServiceError})
+GROUPINGS: frozenset[type[Exception]] = frozenset({errors.CallerError})
 """Classes that are never raised themselves."""
 
 _BY_STATUS: Mapping[int, type[errors.ConsentError]] = {
@@ -114,9 +114,12 @@ def problem_of(kind: type[Exception]) -> Problem:
     """The problem of an error's class, by the nearest class above it.
 
     Raises:
-        StopIteration: the class is not one of the service's errors.
+        LookupError: no class above it has one; a test sees to it that there is none such.
     """
-    return next(PROBLEMS[parent] for parent in kind.__mro__ if parent in PROBLEMS)
+    for parent in kind.__mro__:
+        if parent in PROBLEMS:
+            return PROBLEMS[parent]
+    raise LookupError(kind.__name__)
 
 
 def wants_page(request: Request[Any, Any, Any]) -> bool:
@@ -153,7 +156,10 @@ def on_consent_error(request: Request[Any, Any, Any], error: errors.ConsentError
     """An error that the service raised on purpose."""
     if isinstance(error, SignInNeeded) and wants_page(request):
         return _to_sign_in(request)
-    if error.status >= 500:
+    if error.status == 500:
+        # Written for the operator's terminal: it may name a file or an address.
+        return on_unexpected(request, error)
+    if error.status > 500:
         _log.error("%s at %s", error.code, _route(request))
     headers = getattr(error, "headers", None)
     return _reply(request, problem_of(type(error)), error.status, error.code, error.zh, error.en, member=error.member, headers=headers)
@@ -196,7 +202,7 @@ def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response
     """The last resort: a reply that says nothing, and a log line with the type alone, for messages quote values."""
     _log.error("unexpected %s.%s at %s", type(error).__module__, type(error).__qualname__, _route(request))
     zh, en = "服务内部出错，没有更多说明。", "An internal error occurred; there is no further detail."
-    return _reply(request, PROBLEMS[errors.ConsentError], 500, "internal", zh, en)
+    return _reply(request, PROBLEMS[errors.ServiceError], 500, "internal", zh, en)
 
 
 def _route(request: Request[Any, Any, Any]) -> str:
