@@ -26,8 +26,7 @@ offered := [rows |
 	fitting := fit[c]
 	rows := {i: fields |
 		some i in fitting
-		ask := asks[c][i]
-		fields := ask.free | (ask.wanted & {f | f := input.checks[c].grants[cover[c][i][3]].fields[_]})
+		fields := asks[c][i].free | object.get(cover[c], [i, 4], set())
 		count(fields) > 0
 	}
 ]

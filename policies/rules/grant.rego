@@ -61,13 +61,14 @@ usable := [passing |
 
 # METADATA
 # title: The grant that covers each ask
+# description: As [what it lacks, grant_id, identifier, its place, the wanted fields that it gives]; the first three decide.
 cover := [found |
 	waiting := needing[c]
 	check := input.checks[c]
 	found := {i: best |
 		some i in waiting
 		ask := asks[c][i]
-		covering := {[missing, held.grant_id, held.identifier, g] |
+		covering := {[missing, held.grant_id, held.identifier, g, gives] |
 			some g in usable[c]
 			held := check.grants[g]
 			held.item == ask.item
