@@ -41,6 +41,7 @@ HOST = "127.0.0.1"
 ROOT = Path(__file__).parents[2]
 CATALOGUE = load()
 ITEMS = GRANTED_ITEMS
+OPA = ROOT / ".tools/bin/opa"
 START_SECONDS = 60
 _NOTICE = "风险告知（测试）".encode()
 
@@ -184,7 +185,7 @@ async def grant(tx: LedgerTransaction, enterprise: str, banks: list[Bank]) -> No
             by="enterprise",
             details=details,
             approved={detail.name for detail in details},
-            notice=Notice(version="test-1", sha256=sha256(_NOTICE).digest()),
+            notice=Notice(version="test-1", sha256=notice_sha256()),
         )
 
 
@@ -200,6 +201,11 @@ def question(bank: Bank, enterprise: str, request_id: str) -> bytes:
     )
 
 
+def notice_sha256() -> bytes:
+    """Digest of the risk notice that `furnish` published."""
+    return sha256(_NOTICE).digest()
+
+
 @contextmanager
 def opa_server(state: Path) -> Iterator[tuple[str, int]]:
     """URL and pid of an OPA server with the tree's policies.
@@ -207,8 +213,7 @@ def opa_server(state: Path) -> Iterator[tuple[str, int]]:
     Raises:
         FileNotFoundError: there is no OPA.
     """
-    program = ROOT / ".tools/bin/opa"
-    path = str(program) if program.exists() else shutil.which("opa")
+    path = str(OPA) if OPA.exists() else shutil.which("opa")
     if path is None:
         raise FileNotFoundError("opa is not there; deploy/tools/build.sh .tools/bin")
     directory = Path(tempfile.mkdtemp(prefix="bundle-", dir=state))
