@@ -13,14 +13,14 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader
 from litestar import Controller, Litestar, Request, Response, get, post
 from litestar.datastructures import Cookie, State
-from litestar.params import Parameter
+from litestar.params import CookieParameter
 from litestar.response import Redirect
 
 from consent_sdk import AsyncConsentClient, ConsentRefused, ConsentSdkError, Decision, Detail, Grant, PendingConsent, RequestRefused
 
 _PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True)
 _COOKIE = "sample-bank"
-Browser = Annotated[str | None, Parameter(cookie=_COOKIE)]
+Browser = Annotated[str | None, CookieParameter(name=_COOKIE)]
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' http://127.0.0.1:*; frame-ancestors 'none'"
 
 
