@@ -99,7 +99,9 @@ class PolicyUnavailable(Unavailable):
     code = "policy.unavailable"
 
     def __init__(self) -> None:
-        super().__init__("规则引擎暂不可用，未作出任何决定，请稍后重试。", "The policy engine gave no answer; nothing was decided. Try again later.")
+        super().__init__(
+            "规则引擎暂不可用，未作出任何决定，请稍后重试。", "The policy engine gave no answer; nothing was decided. Try again later."
+        )
 
 
 class DatabaseUnavailable(Unavailable):
@@ -108,4 +110,6 @@ class DatabaseUnavailable(Unavailable):
     code = "database.unavailable"
 
     def __init__(self) -> None:
-        super().__init__("数据库暂不可用，未作出也未记录任何决定，请稍后重试。", "The database cannot be reached; nothing was recorded. Try again later.")
+        super().__init__(
+            "数据库暂不可用，未作出也未记录任何决定，请稍后重试。", "The database cannot be reached; nothing was recorded. Try again later."
+        )
