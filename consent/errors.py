@@ -105,11 +105,12 @@ class PolicyUnavailable(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database cannot be reached; nothing was recorded."""
+    """The database cannot be reached, or was lost during the commit: then it is not known whether anything was recorded."""
 
     code = "database.unavailable"
 
     def __init__(self) -> None:
         super().__init__(
-            "数据库暂不可用，未作出也未记录任何决定，请稍后重试。", "The database cannot be reached; nothing was recorded. Try again later."
+            "数据库暂不可用，本次请求未得到确认，请稍后原样重试。",
+            "The database cannot be reached; nothing was confirmed. Send the same request again later.",
         )
