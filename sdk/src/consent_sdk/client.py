@@ -1,6 +1,7 @@
 """The two clients: the same methods, one blocking, one asynchronous. All rules live in `protocol`; here is only the wire."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -12,33 +13,45 @@ import msgspec
 from consent_sdk.errors import Undecided
 from consent_sdk.models import Check, Decision, Detail, Grant, PendingConsent
 from consent_sdk.options import CheckOptions
-from consent_sdk.protocol import Call, Protocol, Reply, Steps
+from consent_sdk.protocol import Call, Lost, Protocol, Reply, Steps
 
 T = TypeVar("T")
 
-_MAX_REPLY = 4 * 1024 * 1024
-_PAUSE_SECONDS = 0.2
+_MAX_REPLY = 4 * 1024 * 1024  # bytes; 64 checks of 32 items are far below
 
 
 def _request(call: Call) -> dict[str, Any]:
-    request: dict[str, Any] = {"method": call.method, "url": call.url, "headers": {**call.headers, "Accept": "application/json"}}
+    """The request as httpx takes it. No compression: a small body must not become a large one."""
+    headers = {**call.headers, "Accept": "application/json", "Accept-Encoding": "identity"}
+    request: dict[str, Any] = {"method": call.method, "url": call.url, "headers": headers}
     if call.form is not None:
         request["data"] = call.form
     elif call.json is not None:
         request["content"] = msgspec.json.encode(call.json)
-        request["headers"]["Content-Type"] = "application/json"
+        headers["Content-Type"] = "application/json"
     return request
 
 
-def _reply(response: httpx.Response) -> Reply:
-    if len(response.content) > _MAX_REPLY:
-        raise Undecided("the service's answer is too long")
-    return Reply(status=response.status_code, headers=response.headers, body=response.content)
+class _Body:
+    """A body that arrives in pieces, within bounds of size and time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._pieces = bytearray()
+        self._until = time.monotonic() + seconds
+
+    def add(self, piece: bytes) -> None:
+        self._pieces += piece
+        if len(self._pieces) > _MAX_REPLY:
+            raise Undecided("the service's answer is too long")
+        if time.monotonic() > self._until:
+            raise Undecided("the service's answer took too long")
+
+    def reply(self, response: httpx.Response) -> Reply:
+        return Reply(status=response.status_code, headers=response.headers, body=bytes(self._pieces))
 
 
-def _again(call: Call, attempt: int, reply: Reply | None) -> bool:
-    """One more try for calls that may be repeated (their request_id makes them the same record), when nothing was decided."""
-    return call.repeatable and attempt == 0 and (reply is None or reply.status == 503)
+def _lost(error: Exception) -> Lost:
+    return Lost(f"{type(error).__name__}: {error}"[:200])
 
 
 class ConsentClient:
@@ -51,9 +64,10 @@ class ConsentClient:
         institution_id: who this client belongs to.
         redirect_uri: needed to request consent.
         timeout: seconds per HTTP request.
+        tls: for a private certificate authority or a client certificate; absent: the usual authorities.
 
     Raises:
-        ValueError: the key is not a private key of a supported kind.
+        ValueError: the issuer is not an https URL, or the key not a private key of a supported kind.
     """
 
     def __init__(
@@ -65,9 +79,11 @@ class ConsentClient:
         institution_id: str,
         redirect_uri: str | None = None,
         timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._protocol = Protocol(issuer, client_id, private_jwk, institution_id=institution_id, redirect_uri=redirect_uri)
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False)
+        self._timeout = timeout
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False, verify=tls or True)
 
     def __enter__(self) -> Self:
         return self
@@ -79,18 +95,16 @@ class ConsentClient:
         """Close the connections."""
         self._http.close()
 
-    def _send(self, call: Call) -> Reply:
-        for attempt in range(2):
-            reply = None
-            try:
-                reply = _reply(self._http.request(**_request(call)))
-            except httpx.HTTPError as error:
-                if not _again(call, attempt, None):
-                    raise Undecided(f"no answer from the service ({type(error).__name__})") from None
-            if reply is not None and not _again(call, attempt, reply):
-                return reply
-            time.sleep(_PAUSE_SECONDS)
-        raise Undecided("no answer from the service")
+    def _send(self, call: Call) -> Reply | Lost:
+        time.sleep(call.wait_seconds)
+        body = _Body(self._timeout)
+        try:
+            with self._http.stream(**_request(call)) as response:
+                for piece in response.iter_raw():
+                    body.add(piece)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _lost(error)
+        return body.reply(response)
 
     def _run(self, steps: Steps[T]) -> T:
         try:
@@ -118,6 +132,7 @@ class ConsentClient:
 
         Raises:
             ConsentRefused: she granted nothing, or the URL is not the answer to this request.
+            Undecided: no answer, or one that names more than was asked; the code is spent, so ask her anew.
         """
         return self._run(self._protocol.finish(pending, returned_url))
 
@@ -134,7 +149,12 @@ class ConsentClient:
         return self.check_many([Check(enterprise=enterprise, items=items, purpose=purpose, **options)])[0]
 
     def check_many(self, checks: Sequence[Check]) -> list[Decision]:
-        """Several checks in one call, answered in their order. At most 64."""
+        """Several checks in one call, answered in their order. At most 64.
+
+        Raises:
+            Undecided: one of them, or all, were not decided. Give each check a `request_id` to ask again without a second record.
+            CallFailed: the call, or one of the checks, was refused by itself.
+        """
         return self._run(self._protocol.check_many(checks))
 
     def deliver(self, decision: Decision, items: Mapping[str, Sequence[str]]) -> None:
@@ -162,9 +182,11 @@ class AsyncConsentClient:
         institution_id: str,
         redirect_uri: str | None = None,
         timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._protocol = Protocol(issuer, client_id, private_jwk, institution_id=institution_id, redirect_uri=redirect_uri)
-        self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False)
+        self._timeout = timeout
+        self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=tls or True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -176,18 +198,16 @@ class AsyncConsentClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _send(self, call: Call) -> Reply:
-        for attempt in range(2):
-            reply = None
-            try:
-                reply = _reply(await self._http.request(**_request(call)))
-            except httpx.HTTPError as error:
-                if not _again(call, attempt, None):
-                    raise Undecided(f"no answer from the service ({type(error).__name__})") from None
-            if reply is not None and not _again(call, attempt, reply):
-                return reply
-            await asyncio.sleep(_PAUSE_SECONDS)
-        raise Undecided("no answer from the service")
+    async def _send(self, call: Call) -> Reply | Lost:
+        await asyncio.sleep(call.wait_seconds)
+        body = _Body(self._timeout)
+        try:
+            async with self._http.stream(**_request(call)) as response:
+                async for piece in response.aiter_raw():
+                    body.add(piece)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return _lost(error)
+        return body.reply(response)
 
     async def _run(self, steps: Steps[T]) -> T:
         try:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from joserfc import jws, jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
-_ALGORITHMS = {"EC": "ES256", "RSA": "PS256", "OKP": "EdDSA"}
+_ALGORITHMS = {"EC": "ES256", "RSA": "PS256", "OKP": "Ed25519"}  # RFC 9864 for OKP
+_CURVES = {"EC": "P-256", "RSA": None, "OKP": "Ed25519"}
 _KEYS: dict[str, type[ECKey | OKPKey | RSAKey]] = {"EC": ECKey, "RSA": RSAKey, "OKP": OKPKey}
 
 
@@ -39,9 +41,14 @@ class ClientKey:
             ValueError: another kind of key, or one without private members.
         """
         kind = str(private_jwk.get("kty"))
-        if kind not in _KEYS or "d" not in private_jwk:
-            raise ValueError("the client key must be a private JWK of type EC, OKP or RSA")
-        self._key: Key = _KEYS[kind].import_key(dict(private_jwk))
+        if kind not in _KEYS or "d" not in private_jwk or private_jwk.get("crv") != _CURVES[kind]:
+            raise ValueError("the client key must be a private JWK: EC P-256, Ed25519 (OKP) or RSA")
+        try:
+            self._key: Key = _KEYS[kind].import_key(dict(private_jwk))
+        except (JoseError, ValueError, TypeError) as error:
+            raise ValueError(f"the client key cannot be read ({type(error).__name__})") from None
+        if isinstance(self._key, RSAKey) and self._key.public_key.key_size < 2048:
+            raise ValueError("an RSA key needs 2048 bits or more")
         self._alg = str(private_jwk.get("alg") or _ALGORITHMS[kind])
         self._kid = private_jwk.get("kid")
 

@@ -7,6 +7,16 @@ import msgspec
 
 Outcome = Literal["permit", "permit_masked", "verify_only", "model_only", "deny"]
 
+IN_FULL: Mapping[str, Outcome] = {
+    "query": "permit",
+    "push": "permit",
+    "report": "permit",
+    "collect": "permit",
+    "verify": "verify_only",
+    "model": "model_only",
+}
+"""The outcome that gives an action all it asked for."""
+
 
 class Frequency(msgspec.Struct, frozen=True, kw_only=True):
     """At most `max` uses per day, month (Asia/Shanghai) or in total."""
@@ -64,13 +74,21 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PendingConsent(msgspec.Struct, frozen=True, kw_only=True):
-    """A pushed request. Send the person to `url`; keep the rest on the server side until she comes back."""
+    """A pushed request. Send the person to `url`; keep the rest on your side, bound to her session, until she comes back.
+
+    `msgspec.json.encode(pending)` and `msgspec.json.decode(text, type=PendingConsent)` carry it through a session store.
+    """
 
     url: str
     state: str
     code_verifier: str
     redirect_uri: str
     expires_in: int
+    items: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Without the secrets, for logs."""
+        return f"PendingConsent(items={self.items!r}, expires_in={self.expires_in})"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +100,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     unmet_required: tuple[str, ...] = ()
     access_token: str | None = None
     expires_in: int | None = None
+
+    def __repr__(self) -> str:
+        """Without the token, for logs."""
+        return f"Grant(grant_id={self.grant_id!r}, items={self.items!r}, unmet_required={self.unmet_required!r})"
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -164,6 +186,14 @@ def _present(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+class Obligation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the receiver must do with these fields: mask, band, aggregate, match_only, do_not_store, or retain_days (`value`)."""
+
+    code: str
+    fields: tuple[str, ...]
+    value: int | None = None
+
+
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     """The answer for one item. `fields` may be fetched; `withheld` may not, for the reasons in `codes`."""
 
@@ -174,17 +204,26 @@ class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[str, ...]
     withheld: tuple[str, ...]
     codes: tuple[str, ...]
-    obligations: tuple[Mapping[str, Any], ...] = ()
+    obligations: tuple[Obligation, ...] = ()
     flags: tuple[str, ...] = ()
+
+    def plain_fields(self, action: str) -> tuple[str, ...]:
+        """The fields that `action` may have just as it asked for them."""
+        wish = IN_FULL.get(action)
+        if self.outcome != wish and (wish, self.outcome) != ("permit", "permit_masked"):
+            return ()
+        altered = {field for duty in self.obligations if duty.code in {"mask", "band"} for field in duty.fields}
+        return tuple(field for field in self.fields if field not in altered)
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The common part of the three answers. Truth is the service's `decision`: everything asked, in full.
 
-    `ledger` is (index, leaf in base64) of the record; `id` of a permit is its ticket for five minutes.
+    `ledger_index` and `ledger_leaf` (base64) name its record; `id` of a permit is its ticket for five minutes.
     """
 
     id: str
+    action: str
     items: tuple[ItemResult, ...]
     codes: tuple[str, ...]
     solution_zh: str
@@ -201,8 +240,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def permitted(self) -> dict[str, tuple[str, ...]]:
-        """Item → fields that may be had now; nothing else may be fetched."""
-        return {result.item: result.fields for result in self.items if result.outcome != "deny"}
+        """Item → fields that the action may have as it asked for them; nothing else may be fetched.
+
+        What may be had in another form alone (masked, in bands, as a match) is not in here: see `items` and its obligations.
+        """
+        fields = {result.item: result.plain_fields(self.action) for result in self.items}
+        return {item: codes for item, codes in fields.items() if codes}
 
 
 class Permit(Decision, frozen=True, kw_only=True):

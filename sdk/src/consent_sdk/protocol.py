@@ -6,22 +6,25 @@ that comes back is held against what was asked; what does not fit is `Undecided`
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
+from consent_sdk.answers import read_decision
 from consent_sdk.errors import CallFailed, ConsentRefused, RequestRefused, Undecided
 from consent_sdk.keys import ClientKey, ProofKey, challenge, new_secret
-from consent_sdk.models import Check, Decision, Denial, Detail, Grant, ItemResult, PartialPermit, PendingConsent, Permit
+from consent_sdk.models import Check, Decision, Detail, Grant, PendingConsent
 
 T = TypeVar("T")
+S = TypeVar("S")
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_FULL = {"query": "permit", "push": "permit", "report": "permit", "collect": "permit", "verify": "verify_only", "model": "model_only"}
+_PAUSE_SECONDS = 0.2
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request. Exactly one of `form` and `json` may be set. `repeatable` calls may be sent twice."""
+    """One HTTP request. At most one of `form` and `json` is set. `repeatable`: sent twice it does no more than sent once."""
 
     method: str
     url: str
@@ -29,6 +32,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     form: dict[str, str] | None = None
     json: Any = None
     repeatable: bool = False
+    wait_seconds: float = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,30 +43,78 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-Steps = Generator[Call, Reply, T]
+class Lost(msgspec.Struct, frozen=True):
+    """No response; the call may or may not have arrived."""
+
+    reason: str
+
+
+Steps = Generator[Call, Reply | Lost, T]
+
+
+class _Token(msgspec.Struct, frozen=True):
+    """RFC 6749 §5.1. The pattern is that of a credential in a header (RFC 6750 §2.1)."""
+
+    access_token: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9._~+/=-]{1,4096}\Z")]
+    token_type: str
+    expires_in: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    """What a verdict has at least."""
+
+    identifier: str
+    verdict: str
+    codes: list[str] = []
+
+
+class _Pushed(msgspec.Struct, frozen=True):
+    """RFC 9126 §2.2."""
+
+    request_uri: Annotated[str, msgspec.Meta(min_length=1)]
+    expires_in: Annotated[int, msgspec.Meta(ge=0)]
 
 
 def _json(reply: Reply) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(reply.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Undecided(f"the service answered {reply.status} without readable JSON") from None
     if not isinstance(value, dict):
         raise Undecided(f"the service answered {reply.status} with something that is not an object")
     return value
 
 
+def _shaped(body: Any, shape: type[S]) -> S:
+    try:
+        return msgspec.convert(body, shape)
+    except msgspec.ValidationError as error:
+        raise Undecided(f"the service's answer cannot be read: {error}") from None
+
+
 def _success(reply: Reply, expected: int = 200) -> dict[str, Any]:
     if reply.status == expected:
         return _json(reply)
-    if reply.status >= 500:
+    if not 400 <= reply.status < 500:
         raise Undecided(f"the service answered {reply.status}")
-    body = _json(reply)
-    if body.get("error") == "invalid_authorization_details" and isinstance(body.get("verdicts"), list):
-        raise RequestRefused(body["verdicts"])
+    raise _refusal(reply.status, _json(reply))
+
+
+def _refusal(status: int, body: Mapping[str, Any]) -> CallFailed | RequestRefused:
+    verdicts = body.get("verdicts")
+    if body.get("error") == "invalid_authorization_details" and verdicts is not None:
+        _shaped(verdicts, list[_Verdict])
+        return RequestRefused(verdicts)
     code = str(body.get("error") or body.get("code") or "error")
-    detail = body.get("error_description") or body.get("detail_en") or body.get("detail") or body.get("title") or ""
-    raise CallFailed(reply.status, code, str(detail))
+    detail = body.get("error_description") or body.get("detail") or body.get("title") or ""
+    return CallFailed(status, code, str(detail))
+
+
+def _checked_issuer(issuer: str) -> str:
+    parts = urlsplit(issuer)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        return issuer.rstrip("/")
+    raise ValueError("the issuer must be an https URL (http on loopback only)")
 
 
 class Protocol:
@@ -72,7 +124,7 @@ class Protocol:
     def __init__(
         self, issuer: str, client_id: str, private_jwk: Mapping[str, Any], *, institution_id: str, redirect_uri: str | None
     ) -> None:
-        self.issuer = issuer.rstrip("/")
+        self.issuer = _checked_issuer(issuer)
         self.client_id = client_id
         self.institution_id = institution_id
         self.redirect_uri = redirect_uri
@@ -84,29 +136,46 @@ class Protocol:
 
     # ------------------------------------------------------------ transport rules
 
-    def _send(self, call: Call, *, token: str | None = None) -> Steps[Reply]:
-        """Send with a DPoP proof; answer one use_dpop_nonce challenge (RFC 9449 §8)."""
-        for _ in range(2):
-            proof = self._proof.proof(call.method, call.url, access_token=token, nonce=self._nonce)
-            headers = {**call.headers, "DPoP": proof}
-            if token:
-                headers["Authorization"] = f"DPoP {token}"
-            reply = yield msgspec.structs.replace(call, headers=headers)
-            nonce = reply.headers.get("dpop-nonce")
-            fresh = nonce is not None and nonce != self._nonce
-            if nonce:
-                self._nonce = nonce
-            if not (
-                fresh
-                and reply.status in {400, 401}
-                and b"use_dpop_nonce" in reply.body + reply.headers.get("www-authenticate", "").encode()
-            ):
-                break
-        return reply
+    def _send(self, call: Call, *, token: str | None = None, authenticate: bool = False, prove: bool = True) -> Steps[Reply]:
+        """Send, with all that may be used once made anew each time: the client assertion and the DPoP proof.
+
+        A repeatable call without a decision (lost, or 503) goes out once more; one use_dpop_nonce challenge is answered (RFC 9449 §8).
+        """
+        may_repeat, may_be_challenged, wait = call.repeatable, True, 0.0
+        while True:
+            reply = yield self._signed(call, token, authenticate=authenticate, prove=prove, wait=wait)
+            wait = 0.0
+            if may_repeat and (isinstance(reply, Lost) or reply.status == 503):
+                may_repeat, wait = False, _PAUSE_SECONDS
+            elif isinstance(reply, Lost):
+                raise Undecided(f"no answer from the service ({reply.reason})")
+            elif may_be_challenged and self._challenged(reply):
+                may_be_challenged = False
+            else:
+                return reply
+
+    def _signed(self, call: Call, token: str | None, *, authenticate: bool, prove: bool, wait: float) -> Call:
+        headers = dict(call.headers)
+        if prove:
+            headers["DPoP"] = self._proof.proof(call.method, call.url, access_token=token, nonce=self._nonce)
+        if token:
+            headers["Authorization"] = f"DPoP {token}"
+        form = self._authenticated(call.form or {}) if authenticate else call.form
+        return msgspec.structs.replace(call, headers=headers, form=form, wait_seconds=wait)
+
+    def _challenged(self, reply: Reply) -> bool:
+        """Whether the service wants the call again with the nonce that it gave."""
+        nonce = reply.headers.get("dpop-nonce")
+        if not nonce:
+            return False
+        fresh, self._nonce = nonce != self._nonce, nonce
+        wanted = b"use_dpop_nonce" in reply.body or "use_dpop_nonce" in reply.headers.get("www-authenticate", "")
+        return fresh and wanted and reply.status in {400, 401}
 
     def _discover(self) -> Steps[dict[str, str]]:
         if self._endpoints is None:
-            metadata = _success((yield Call(method="GET", url=f"{self.issuer}/.well-known/oauth-authorization-server", repeatable=True)))
+            call = Call(method="GET", url=f"{self.issuer}/.well-known/oauth-authorization-server", repeatable=True)
+            metadata = _success((yield from self._send(call, prove=False)))
             if metadata.get("issuer") != self.issuer:
                 raise Undecided("the service names another issuer than the one configured (RFC 8414 §3.3)")
             names = ("pushed_authorization_request_endpoint", "authorization_endpoint", "token_endpoint")
@@ -125,16 +194,16 @@ class Protocol:
         if time.monotonic() < until:
             return token
         endpoints = yield from self._discover()
-        form = self._authenticated({"grant_type": "client_credentials", "scope": scope})
-        body = _success((yield from self._send(Call(method="POST", url=endpoints["token_endpoint"], form=form))))
-        token = self._checked_token(body)
-        self._tokens = {**self._tokens, scope: (token, time.monotonic() + max(0.0, float(body.get("expires_in", 0)) - 30))}
-        return token
+        form = {"grant_type": "client_credentials", "scope": scope}
+        call = Call(method="POST", url=endpoints["token_endpoint"], form=form, repeatable=True)
+        given = self._checked_token(_success((yield from self._send(call, authenticate=True))))
+        self._tokens = {**self._tokens, scope: (given.access_token, time.monotonic() + given.expires_in - 30)}
+        return given.access_token
 
     @staticmethod
-    def _checked_token(body: Mapping[str, Any]) -> str:
-        token = body.get("access_token")
-        if not isinstance(token, str) or str(body.get("token_type", "")).lower() != "dpop":
+    def _checked_token(body: Mapping[str, Any]) -> _Token:
+        token = _shaped(body, _Token)
+        if token.token_type.lower() != "dpop":
             raise Undecided("the service gave no sender-constrained token")
         return token
 
@@ -166,23 +235,24 @@ class Protocol:
         }
         if login_hint:
             form["login_hint"] = login_hint
-        call = Call(method="POST", url=endpoints["pushed_authorization_request_endpoint"], form=self._authenticated(form))
-        body = _success((yield call), 201)
-        request_uri, expires_in = body.get("request_uri"), body.get("expires_in")
-        if not isinstance(request_uri, str) or not isinstance(expires_in, int):
-            raise Undecided("the service gave no request_uri")
-        query = urlencode({"client_id": self.client_id, "request_uri": request_uri})
+        call = Call(method="POST", url=endpoints["pushed_authorization_request_endpoint"], form=form)
+        pushed = _shaped(_success((yield from self._send(call, authenticate=True, prove=False)), 201), _Pushed)
+        query = urlencode({"client_id": self.client_id, "request_uri": pushed.request_uri})
         return PendingConsent(
             url=f"{endpoints['authorization_endpoint']}?{query}",
             state=state,
             code_verifier=verifier,
             redirect_uri=self.redirect_uri,
-            expires_in=expires_in,
+            expires_in=pushed.expires_in,
+            items=tuple(detail.item for detail in details),
         )
 
     def finish(self, pending: PendingConsent, returned_url: str) -> Steps[Grant]:
         """Check state and issuer (RFC 9207) of the URL the person came back with, and redeem its code."""
-        pairs = parse_qsl(urlsplit(returned_url).query, keep_blank_values=True)
+        try:
+            pairs = parse_qsl(urlsplit(returned_url).query, keep_blank_values=True)
+        except ValueError:
+            raise ConsentRefused("state_mismatch") from None
         answer = dict(pairs)
         if len(answer) != len(pairs) or answer.get("state") != pending.state:
             raise ConsentRefused("state_mismatch")
@@ -197,34 +267,44 @@ class Protocol:
             "redirect_uri": pending.redirect_uri,
             "code_verifier": pending.code_verifier,
         }
-        body = _success((yield from self._send(Call(method="POST", url=endpoints["token_endpoint"], form=self._authenticated(form)))))
-        return self._grant(body, self._checked_token(body))
+        call = Call(method="POST", url=endpoints["token_endpoint"], form=form)
+        body = _success((yield from self._send(call, authenticate=True)))
+        grant = self._grant(body, self._checked_token(body))
+        if not set(grant.items) <= set(pending.items):
+            raise Undecided("the service granted items that were not asked for")
+        return grant
 
     @staticmethod
-    def _grant(body: Mapping[str, Any], token: str | None = None) -> Grant:
+    def _grant(body: Mapping[str, Any], token: _Token) -> Grant:
         shape = {
             "grant_id": body.get("grant_id"),
             "granted": body.get("authorization_details"),
             "refused": body.get("refused_details") or (),
             "unmet_required": body.get("unmet_required") or (),
-            "access_token": token,
-            "expires_in": body.get("expires_in") if token else None,
+            "access_token": token.access_token,
+            "expires_in": token.expires_in,
         }
-        try:
-            return msgspec.convert(shape, Grant)
-        except msgspec.ValidationError as error:
-            raise Undecided(f"the grant cannot be read: {error}") from None
+        grant = _shaped(shape, Grant)
+        for detail in grant.granted:
+            named = detail.get("datatypes")
+            if not isinstance(named, list) or not all(isinstance(code, str) for code in named):
+                raise Undecided("the service's answer cannot be read: a granted detail names no items")
+        return grant
 
     def grant(self, grant_id: str) -> Steps[dict[str, Any]]:
         """The grant as it stands now, with its state per item."""
         call = Call(method="GET", url=f"{self.issuer}/grants/{_segment(grant_id)}", repeatable=True)
-        return _success((yield from self._call(call, "grants")))
+        found = _success((yield from self._call(call, "grants")))
+        if found.get("grant_id") != grant_id:
+            raise Undecided("the service answered with another grant than the one asked for")
+        return found
 
     def revoke(self, grant_id: str) -> Steps[None]:
-        """Give a grant back."""
-        reply = yield from self._call(Call(method="DELETE", url=f"{self.issuer}/grants/{_segment(grant_id)}"), "grants")
+        """Give a grant back; once more does no harm (RFC 9110 §9.2.2)."""
+        call = Call(method="DELETE", url=f"{self.issuer}/grants/{_segment(grant_id)}", repeatable=True)
+        reply = yield from self._call(call, "grants")
         if reply.status != 204:
-            _success(reply)
+            _success(reply, 204)
 
     # ------------------------------------------------------------ checks
 
@@ -254,60 +334,3 @@ def _segment(text: str) -> str:
     if not text or not all(c.isascii() and (c.isalnum() or c in "-_~.") for c in text) or text in {".", ".."}:
         raise ValueError("a grant id holds letters, digits, - and _ only")
     return text
-
-
-class _Ledger(msgspec.Struct, frozen=True):
-    index: int
-    leaf: str
-
-
-class _Context(msgspec.Struct, frozen=True):
-    id: str
-    outcome: str
-    codes: tuple[str, ...]
-    items: tuple[ItemResult, ...]
-    solution: dict[str, str] | None
-    policy: str
-    catalogue: str
-    ledger: _Ledger
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    decision: bool
-    context: _Context
-
-
-def read_decision(check: Check, answer: object) -> Decision:
-    """The answer as a typed value, after holding it against the question.
-
-    Raises:
-        Undecided: the answer has another shape, other items, fields beyond those asked, or contradicts itself.
-    """
-    try:
-        read = msgspec.convert(answer, _Answer)
-    except msgspec.ValidationError as error:
-        raise Undecided(f"the answer cannot be read: {error}") from None
-    context = read.context
-    if [result.item for result in context.items] != list(check.items):
-        raise Undecided("the answer is about other items than the question")
-    for result in context.items:
-        asked = check.fields.get(result.item) if check.fields is not None else None
-        outside = [f for f in result.fields if (f not in asked if asked is not None else not f.startswith(f"{result.item}."))]
-        if outside or (result.outcome == "deny" and result.fields):
-            raise Undecided("the answer permits more fields than the question asked for")
-    full = all(result.outcome == _FULL.get(check.action) for result in context.items)
-    if read.decision and not full:
-        raise Undecided("the answer contradicts itself")
-    kind = Permit if read.decision else PartialPermit if any(r.outcome != "deny" for r in context.items) else Denial
-    solution = context.solution or {}
-    return kind(
-        id=context.id,
-        items=context.items,
-        codes=context.codes,
-        solution_zh=solution.get("zh", ""),
-        solution_en=solution.get("en", ""),
-        policy=context.policy,
-        catalogue=context.catalogue,
-        ledger_index=context.ledger.index,
-        ledger_leaf=context.ledger.leaf,
-    )
