@@ -28,6 +28,7 @@ from consent.catalogue.load import load
 from consent.catalogue.model import Catalogue
 from consent.decisions.bundle import load_bundle
 from consent.decisions.engine import OpaEngine, PolicyEngine, RegopyEngine
+from consent.decisions.judge import probe
 from consent.decisions.service import DecisionService
 from consent.errors import ConsentError
 from consent.ledger.keys import load_key
@@ -174,5 +175,5 @@ async def readyz(
     """
     async with db.read(engine) as connection:
         await connection.execute(_READY)
-    await policy.decide([])
+    await probe(policy)
     return Response(b"ready\n", media_type="text/plain")

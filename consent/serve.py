@@ -14,6 +14,7 @@ from granian.server import Server
 from sqlalchemy import text
 
 from consent import db
+from consent.decisions.judge import probe
 from consent.errors import ConsentError
 from consent.ledger.keys import generate_key
 from consent.migrations import migrate
@@ -127,7 +128,7 @@ async def _opa_finding(settings: Settings) -> Finding:
     engine = policy_engine(settings)
     try:
         await engine.start()
-        await engine.decide([])
+        await probe(engine)
     except ConsentError:
         return "error", "OPA does not answer with this release's policies; load `consent policy bundle DIR` into it"
     finally:

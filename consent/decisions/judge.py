@@ -11,7 +11,7 @@ from consent.catalogue.model import Catalogue
 from consent.decisions.answers import CheckAnswer
 from consent.decisions.engine import PolicyEngine
 from consent.decisions.facts import policy_input
-from consent.decisions.model import Check, Facts, refute
+from consent.decisions.model import UNKNOWN, Asked, Check, Facts, refute
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,53 @@ LEAST_BATCH, FIRST_BATCH, MAX_BATCH = 8, 32, 256
 SINGLY_SECONDS = 1.0
 """For all second attempts of a batch together: a dead engine must not be asked hundreds of times in a row."""
 SINGLY_AT_ONCE = 8
+
+# A question that has an answer whatever the policies say: an institution that nobody registered asks for an item that does not exist.
+_NOBODYS_CHECK = Check(
+    client=UNKNOWN,
+    platform=None,
+    institution=UNKNOWN,
+    identifier=UNKNOWN,
+    action="query",
+    purpose=UNKNOWN,
+    product=None,
+    loan=None,
+    model=None,
+    processor=None,
+    via=(),
+    items=(Asked(UNKNOWN, None, None),),
+    data_from=None,
+    data_to=None,
+    request_id=None,
+    ticket=None,
+    request_key=None,
+    request_hash=b"",
+)
+_NOTHING_KNOWN = Facts(
+    now=0,
+    today="1970-01-01",
+    institution=None,
+    platform=None,
+    subject_version=None,
+    verified=True,
+    pseudonym=UNKNOWN,
+    grants=[],
+    grants_version=0,
+    loan=None,
+    model_items=None,
+    ticket=None,
+    recorded=None,
+    valid_before=1,
+)
+
+
+async def probe(policy: PolicyEngine) -> None:
+    """Find out whether the engine answers by our revision. An empty question would not: there is nothing to send for it.
+
+    Raises:
+        PolicyUnavailable: it does not.
+    """
+    await policy.decide([policy_input("probe", _NOBODYS_CHECK, _NOTHING_KNOWN)])
 
 
 class Judge:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent.db import create_engine
 from consent.decisions.bundle import load_bundle
 from consent.decisions.engine import OpaEngine, PolicyEngine
+from consent.decisions.judge import probe
 from consent.decisions.service import DecisionService
 from consent.errors import DatabaseUnavailable, PolicyUnavailable
 from consent.ledger.writer import LEDGER_LOCK
@@ -91,6 +92,23 @@ async def test_engine_that_is_down_decides_nothing(world: World) -> None:
     record = (await world.records("access.decided"))[-1]
     assert (record.data["decision"], record.data["outcome"], record.data["codes"]) == (False, "none", ["policy.unavailable"])
     assert [item["codes"] for item in record.data["items"]] == [["policy.unavailable"]]
+
+
+async def test_readiness_asks_the_engine(policy: PolicyEngine) -> None:
+    """An engine that is away or has nothing to say is not ready, though it answers no question with no answer."""
+    await probe(policy)
+    dead = OpaEngine(BUNDLE, "http://127.0.0.1:9")
+    await dead.start()
+    with pytest.raises(PolicyUnavailable):
+        await probe(dead)
+    await dead.close()
+    for answer in ({}, {"result": []}):
+        async with opa(lambda _, answer=answer: answer) as url:  # type: ignore[misc]
+            engine = OpaEngine(BUNDLE, url)
+            await engine.start()
+            with pytest.raises(PolicyUnavailable):
+                await probe(engine)
+            await engine.close()
 
 
 async def test_503_binds_nothing(world: World, service: DecisionService) -> None:
