@@ -6,12 +6,13 @@ an export (发改办财金〔2022〕299号 六; 国办发〔2021〕52号 二(六
 
 import csv
 import io
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from consent.clock import format_instant
+from consent.reports.period import Period
 
 ReportFormat = Literal["page", "json", "csv"]
 
@@ -35,13 +36,18 @@ class ItemRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstitutionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One institution: whole checks by outcome, requests and changes of grants."""
+    """One institution: whole checks by outcome, requests and changes of grants.
+
+    accesses   checks that gave something and that a data platform redeemed or asked itself; a bank's own check and the
+               redemption of its ticket are two checks and one access
+    """
 
     institution: str
     checks: int
     full: int
     partial: int
     none: int
+    accesses: int
     requests: int
     requests_refused: int
     grants: int
@@ -66,24 +72,36 @@ class LedgerRange(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str
 
 
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """Chinese names of every institution, purpose, item and code that the tables hold; `unknown` is a name like the others."""
+
+    institutions: dict[str, str]
+    purposes: dict[str, str]
+    items: dict[str, str]
+    codes: dict[str, str]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """The access report over start ≤ time < end."""
+    """The access report over a period."""
 
     report: str
-    start: datetime
-    end: datetime
+    period: Period
     ledger: LedgerRange
     institutions: tuple[InstitutionRow, ...]
     items: tuple[ItemRow, ...]
     codes: tuple[CodeRow, ...]
-    names: dict[str, str]
+    names: Names
+
+    def total(self, measure: str) -> int:
+        """The sum of one of the institutions' columns."""
+        return sum(getattr(row, measure) for row in self.institutions)
 
     def to_json(self) -> bytes:
         """The report as one JSON object; instants in RFC 3339, UTC."""
         body = {
             "report": self.report,
-            "from": format_instant(self.start),
-            "to": format_instant(self.end),
+            "from": format_instant(self.period.start),
+            "to": format_instant(self.period.end),
             "ledger": self.ledger,
             "institutions": self.institutions,
             "items": self.items,
@@ -96,24 +114,35 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """One table with a leading column that names the section; UTF-8 with a byte order mark, as spreadsheets expect."""
         out = io.StringIO()
         writer = csv.writer(out)
-        last = "" if self.ledger.last is None else str(self.ledger.last)
-        first = "" if self.ledger.first is None else str(self.ledger.first)
-        writer.writerow(["section", "institution", "name", "purpose", "item", "item_name", "measure", "count"])
-        writer.writerow(["ledger", "", "", "", "", "", "first", first])
-        writer.writerow(["ledger", "", "", "", "", "", "last", last])
+        writer.writerow(["section", "institution", "institution_name", "purpose", "purpose_name", "item", "item_name", "measure", "value"])
+        for row in self._csv_rows():
+            writer.writerow([_cell(value) for value in row])
+        return b"\xef\xbb\xbf" + out.getvalue().encode()
+
+    def _csv_rows(self) -> Iterator[list[str | int]]:
+        names, ledger = self.names, self.ledger
+        about = {
+            "report": self.report,
+            "from": format_instant(self.period.start),
+            "to": format_instant(self.period.end),
+            "first_record": "" if ledger.first is None else ledger.first,
+            "last_record": "" if ledger.last is None else ledger.last,
+        }
+        for measure, value in about.items():
+            yield ["report", "", "", "", "", "", "", measure, value]
         for row in self.institutions:
             for measure, count in msgspec.structs.asdict(row).items():
                 if measure != "institution":
-                    writer.writerow(["institution", row.institution, self._name(row.institution), "", "", "", measure, count])
+                    yield ["institution", row.institution, names.institutions[row.institution], "", "", "", "", measure, count]
         for item in self.items:
+            who = [item.institution, names.institutions[item.institution]]
+            what = [item.purpose, names.purposes[item.purpose], item.item, names.items[item.item]]
             for measure in ("permits", "accesses", "denials", "grants"):
-                cells = [item.institution, self._name(item.institution), item.purpose, item.item, self._name(item.item)]
-                writer.writerow(["item", *cells, measure, getattr(item, measure)])
+                yield ["item", *who, *what, measure, getattr(item, measure)]
         for code in self.codes:
-            writer.writerow(["code", code.institution, self._name(code.institution), "", "", "", code.code, code.denials])
-        return b"\xef\xbb\xbf" + out.getvalue().encode()
+            yield ["code", code.institution, names.institutions[code.institution], "", "", "", "", code.code, code.denials]
 
-    def _name(self, key: str) -> str:
-        """A label that a spreadsheet cannot take for a formula."""
-        name = self.names.get(key, "")
-        return f"'{name}" if name[:1] in {"=", "+", "-", "@", "\t", "\r"} else name
+
+def _cell(value: str | int) -> str | int:
+    """A value that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip()[:1] in {"=", "+", "-", "@", "＝", "＋", "－", "＠"} else value

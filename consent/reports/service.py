@@ -2,34 +2,29 @@
 
 import hashlib
 import secrets
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
 from consent.catalogue.model import Catalogue
-from consent.clock import format_instant, truncate
-from consent.errors import InvalidRequest, Unavailable
+from consent.clock import format_instant
+from consent.decisions.codes import CODES, title
+from consent.errors import Unavailable
 from consent.ledger.events import ReportRead
 from consent.ledger.writer import write
 from consent.reports import store
-from consent.reports.model import LedgerRange, Report, ReportFormat
+from consent.reports.model import CodeRow, InstitutionRow, ItemRow, LedgerRange, Names, Report, ReportFormat
+from consent.reports.period import Period
 
-_LONGEST = timedelta(days=366)
 
-
-async def access_report(engine: AsyncEngine, catalogue: Catalogue, start: datetime, end: datetime) -> Report:
-    """Count accesses, denials and grants in start ≤ time < end, up to the newest signed checkpoint.
+async def access_report(engine: AsyncEngine, catalogue: Catalogue, period: Period) -> Report:
+    """Count accesses, denials and grants in the period, up to the newest signed checkpoint.
 
     Raises:
-        InvalidRequest: the period is empty or longer than 366 days.
         Unavailable: no checkpoint has been signed yet.
     """
-    start, end = truncate(start), truncate(end)
-    if not start < end:
-        raise InvalidRequest("起始时间须早于结束时间。", "The period must begin before it ends.", member="from")
-    if end - start > _LONGEST:
-        raise InvalidRequest("统计期间最长为 366 天，请缩短后重试。", "The period is at most 366 days; shorten it.", member="to")
+    start, end = period.start, period.end
     async with db.read(engine) as connection:
         head = await store.signed_head(connection)
         if head is None:
@@ -37,17 +32,33 @@ async def access_report(engine: AsyncEngine, catalogue: Catalogue, start: dateti
         size, note = head
         first, last = await store.bounds(connection, start, end, size)
         institutions, items, codes = await store.counts(connection, start, end, size)
-        names = await store.institution_names(connection, sorted({row.institution for row in institutions}))
-    names |= {code: catalogue.items[code].name.zh for code in {row.item for row in items} if code in catalogue.items}
+        registered = await store.institution_names(connection, sorted({row.institution for row in institutions}))
     return Report(
         report=f"r_{secrets.token_urlsafe(12)}",
-        start=start,
-        end=end,
+        period=period,
         ledger=LedgerRange(first=first, last=last, checkpoint=note),
         institutions=institutions,
         items=items,
         codes=codes,
-        names=names,
+        names=_names(catalogue, registered, institutions, items, codes),
+    )
+
+
+def _names(
+    catalogue: Catalogue,
+    registered: Mapping[str, str],
+    institutions: Sequence[InstitutionRow],
+    items: Sequence[ItemRow],
+    codes: Sequence[CodeRow],
+) -> Names:
+    """What the tables' words are called. What a caller wrote that nobody knows stands in the ledger as `unknown`."""
+    purposes = {code: known.name.zh for code, known in catalogue.purposes.items()}
+    purposes |= {code: f"{word.name.zh}（非融资用途）" for code, word in catalogue.not_financing.items()}
+    return Names(
+        institutions={row.institution: registered.get(row.institution, "未登记的机构") for row in institutions},
+        purposes={row.purpose: purposes.get(row.purpose, "未列入的用途") for row in items},
+        items={row.item: catalogue.items[row.item].name.zh if row.item in catalogue.items else "未列入目录的信息项" for row in items},
+        codes={row.code: title(row.code).zh if row.code in CODES else row.code for row in codes},
     )
 
 
@@ -56,8 +67,8 @@ async def record_reading(engine: AsyncEngine, report: Report, body: bytes, *, re
     event = ReportRead(
         report=report.report,
         reader=reader,
-        from_=format_instant(report.start),
-        to=format_instant(report.end),
+        from_=format_instant(report.period.start),
+        to=format_instant(report.period.end),
         format=form,
         first=report.ledger.first,
         last=report.ledger.last,

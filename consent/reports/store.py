@@ -21,7 +21,9 @@ _INSTITUTIONS = text(
     _RANGE
     + """
 , event as (
-  select j->'data'->>'institution' as institution, j->>'type' as type, j->'data'->>'outcome' as outcome from record
+  select j->'data'->>'institution' as institution, j->>'type' as type, j->'data'->>'outcome' as outcome,
+         j->'data'->>'attested' as attested
+  from record
   where j->>'type' in ('access.decided', 'grant.requested', 'grant.request_refused', 'grant.approved', 'grant.refused', 'grant.narrowed',
                        'grant.revoked')
 )
@@ -30,6 +32,7 @@ select institution,
   count(*) filter (where outcome = 'full') as "full",
   count(*) filter (where outcome = 'partial') as partial,
   count(*) filter (where outcome = 'none') as none,
+  count(*) filter (where outcome <> 'none' and attested <> 'institution') as accesses,
   count(*) filter (where type = 'grant.requested') as requests,
   count(*) filter (where type = 'grant.request_refused') as requests_refused,
   count(*) filter (where type = 'grant.approved') as grants,
