@@ -5,7 +5,7 @@ exactly this shape, was made by the revision that we run, and matches what was a
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -83,7 +83,7 @@ def accept_decisions(raw: object, checks: list[dict[str, Any]], revision: str) -
     answers = _convert(raw, list[CheckAnswer])
     if len(answers) != len(checks) or not all(map(_answers_check, answers, checks)) or any(a.revision != revision for a in answers):
         raise PolicyUnavailable
-    return [msgspec.to_builtins(answer) for answer in answers]
+    return cast("list[dict[str, Any]]", raw)  # The structs hold every member of it and no other.
 
 
 def accept_verdicts(raw: object, requests: list[dict[str, Any]], revision: str) -> list[dict[str, Any]]:

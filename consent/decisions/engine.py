@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 from opa_client.opa_async import AsyncOpaClient
 
 from consent.clock import shanghai_day
@@ -134,6 +135,18 @@ class RegopyEngine:
         return compiled
 
 
+class _OpaClient(AsyncOpaClient):  # type: ignore[misc]
+    """The client, asking and reading in bytes: its own way through dictionaries costs several times as much."""
+
+    async def ask(self, path: str, document: dict[str, Any]) -> object:
+        """What the document at `path` is for `document`. Not compressed: both ends are on one host, and work for the processor there."""
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        url = f"{self.root_url}/data/{path}"
+        async with self._request("POST", url, data=msgspec.json.encode({"input": document}), headers=headers) as response:
+            response.raise_for_status()
+            return msgspec.json.decode(await response.read())
+
+
 class OpaEngine:
     """The policies in an OPA server that serves our bundle. A stale or unknown revision is refused with its answers."""
 
@@ -144,7 +157,7 @@ class OpaEngine:
             raise ValueError("the URL of OPA is http(s)://host:port")
         self.revision = bundle.revision
         secure = parts.scheme == "https"
-        self._client = AsyncOpaClient(
+        self._client = _OpaClient(
             host=parts.hostname,
             port=parts.port or (443 if secure else 8181),
             ssl=secure,
@@ -168,21 +181,21 @@ class OpaEngine:
     async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.decide`."""
         slices = [checks[n : n + CALL_CHECKS] for n in range(0, len(checks), CALL_CHECKS)]
-        raw = await asyncio.gather(*(self._ask("consent/decision", {"checks": part}) for part in slices))
+        raw = await asyncio.gather(*(self._ask(DECIDE, {"checks": part}) for part in slices))
         answered = [accept_decisions(answers, part, self.revision) for answers, part in zip(raw, slices, strict=True)]
         return [answer for answers in answered for answer in answers]
 
     async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.judge`."""
         dated = [_dated(request) for request in requests]
-        return accept_verdicts(await self._ask("consent/request", {"requests": dated}), requests, self.revision)
+        return accept_verdicts(await self._ask(JUDGE, {"requests": dated}), requests, self.revision)
 
-    async def _ask(self, package: str, document: dict[str, Any]) -> object:
+    async def _ask(self, path: str, document: dict[str, Any]) -> object:
         if not self._started:
             raise PolicyUnavailable
         try:
-            reply = await self._client.query_rule(document, package, "answers")
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            reply = await self._client.ask(path, document)
+        except (aiohttp.ClientError, msgspec.MsgspecError, TimeoutError, OSError, ValueError):
             raise PolicyUnavailable from None
         # OPA answers {} without an error when the rule is undefined.
         if not isinstance(reply, dict):
