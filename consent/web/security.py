@@ -8,7 +8,6 @@ import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message, Scope
 
 _LONGEST_PATH = 2048
@@ -57,14 +56,18 @@ def security_headers(*, https: bool) -> Callable[[Message, Scope], Awaitable[Non
     if https:
         common["strict-transport-security"] = "max-age=63072000; includeSubDomains"
 
+    raw = [(name.encode("ascii"), value.encode("ascii")) for name, value in common.items()]
+    policies = {is_page: page_policy().encode() if is_page else API_POLICY.encode() for is_page in (True, False)}
+
     async def add(message: Message, scope: Scope) -> None:  # noqa: ARG001 - the hook's shape is Litestar's
         if message["type"] != "http.response.start":
             return
-        headers = MutableScopeHeaders.from_message(message)
-        is_page = headers.get("content-type", "").startswith("text/html")
-        for name, value in {**common, "content-security-policy": page_policy() if is_page else API_POLICY}.items():
-            if name not in headers:
-                headers[name] = value
+        sent = list(message["headers"])
+        present = {name.lower(): value for name, value in sent}
+        sent += [header for header in raw if header[0] not in present]
+        if b"content-security-policy" not in present:
+            sent.append((b"content-security-policy", policies[present.get(b"content-type", b"").startswith(b"text/html")]))
+        message["headers"] = sent
 
     return add
 
