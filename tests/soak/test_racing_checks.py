@@ -61,7 +61,7 @@ def test_no_permit_that_the_records_before_it_do_not_allow(place: Place, opa_url
     for outcome in outcomes:
         total.update(outcome.outcomes)
     print(dict(total), dict(changes))
-    assert min(total["full"], total["none"]) > 100
+    assert min(total["full"], total["none"]) > SECONDS
     assert min(changes["granted"], changes["narrowed"], changes["revoked"], changes["standing"]) > SECONDS / 15
     seen: Counter[str] = Counter()
     replay(_counting(judged(place), seen))  # type: ignore[arg-type]
