@@ -44,8 +44,9 @@ _FACTS = text("""
                i.via, i.processor, i.retention_days
           from consent_grant c join grant_item i on i.grant_id = c.id
          where c.enterprise_id = s.id and c.institution_id = a.institution and i.item = any(string_to_array(a.items, ','))
-           and (c.subject_id = c.enterprise_id or exists (select from person_link k
-                 where k.person_id = c.subject_id and k.enterprise_id = c.enterprise_id and k.ended_at is null))
+           and (c.subject_id = c.enterprise_id or exists (select from person_link k join subject o on o.id = k.person_id
+                 where k.person_id = c.subject_id and k.enterprise_id = c.enterprise_id and k.ended_at is null
+                   and o.level = 'real_name' and o.status = 'active'))
       ) g on true
       left join loan l on l.institution_id = a.institution and l.id = a.loan and l.subject_id = s.id
       left join model m on m.id = a.model and m.institution_id = a.institution and m.status = 'active'

@@ -194,7 +194,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     enterprise_id       whose financing it is for
     enterprise          its 统一社会信用代码
     institution_status  as of the reading
-    linked              False if a person granted and is no longer linked to the enterprise
+    linked              False if a person granted and is no longer verified or no longer linked to the enterprise
     """
 
     id: str

@@ -16,8 +16,9 @@ _GRANT = """
     select g.id, g.institution_id, i.status as institution_status, g.client_id, g.subject_id, g.enterprise_id, e.uscc as enterprise,
            g.request_id, g.version, g.status, g.granted_by, g.channel, g.notice_version, g.notice_sha256, g.created_at, g.ended_at,
            cast(g.refused as text) as refused,
-           g.granted_by = 'enterprise' or exists (select 1 from person_link l where l.person_id = g.subject_id
-                and l.enterprise_id = g.enterprise_id and l.ended_at is null) as linked
+           g.granted_by = 'enterprise' or exists (select 1 from person_link l join subject o on o.id = l.person_id
+                where l.person_id = g.subject_id and l.enterprise_id = g.enterprise_id and l.ended_at is null
+                  and o.level = 'real_name' and o.status = 'active') as linked
       from consent_grant g
       join institution i on i.id = g.institution_id
       join subject e on e.id = g.enterprise_id

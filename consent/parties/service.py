@@ -230,6 +230,8 @@ async def change_subject(
 ) -> Subject:
     """Change the real-name level or the status; None leaves a member as it is.
 
+    While a person is suspended or not registered by her real name, what she granted does not count.
+
     Raises:
         NotFound: no such subject.
         InvalidRequest: the subject was closed.
@@ -246,6 +248,8 @@ async def change_subject(
         version=subject.version + 1,
     )
     await store.update_subject(tx.connection, subject)
+    if subject.kind == "person":
+        await store.raise_versions_of_linked(tx.connection, subject.id)
     tx.append(events.SubjectChanged(commitment=_commitment(subject), kind=subject.kind, level=subject.level, status=subject.status))
     return subject
 

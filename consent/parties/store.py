@@ -194,6 +194,15 @@ async def update_subject(connection: AsyncConnection, value: Subject) -> None:
     await connection.execute(statement, {name: values[name] for name in ("id", "name", "level", "status", "version")})
 
 
+async def raise_versions_of_linked(connection: AsyncConnection, person_id: UUID) -> None:
+    """As `raise_version`, for the enterprises to which a person is linked: what she granted towards them counts with her standing."""
+    statement = text("""
+        update subject set version = version + 1
+         where id in (select enterprise_id from person_link where person_id = :person_id and ended_at is null)
+    """)
+    await connection.execute(statement, {"person_id": person_id})
+
+
 async def raise_version(connection: AsyncConnection, subject_ids: Sequence[UUID]) -> None:
     """Tell decisions in flight that facts of these subjects changed, so that they are made again."""
     await connection.execute(text("update subject set version = version + 1 where id = any(:ids)"), {"ids": list(subject_ids)})

@@ -249,8 +249,8 @@ def _hold(grant: Grant) -> Words | None:
         )
     if not grant.linked:
         return Words(
-            "您与这家企业的关系已经结束，机构不能再凭这份同意取得数据。",
-            "You are no longer linked to the enterprise; nothing can be obtained on this consent.",
+            "您与这家企业的关系已经结束，或您的实名登记已停用，机构不能凭这份同意取得数据。",
+            "You are no longer linked to the enterprise, or your registration is on hold; nothing can be obtained on this consent.",
         )
     return None
 

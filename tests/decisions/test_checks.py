@@ -6,9 +6,12 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from decisions_world import BANK, CATALOGUE, OPEN, OTHER_BANK, PERSON, PLATFORM, STATUS, TAX, VERIFY, World, ask, caller, new_uscc
 
 from consent.decisions.service import DecisionService
+from consent.ledger.writer import write
+from consent.parties import service as parties
 
 
 async def test_granted_item_is_permitted(service: DecisionService, world: World) -> None:
@@ -47,6 +50,17 @@ async def test_open_item_needs_no_grant(service: DecisionService, world: World) 
         reply = await ask(service, BANK, enterprise, [OPEN])
         assert reply["context"]["items"][0]["basis"] == "open"
         assert reply["context"]["items"][0]["outcome"] in {"permit", "permit_masked"}
+
+
+@pytest.mark.parametrize("change", [{"status": "suspended"}, {"level": "registered"}])
+async def test_persons_grant_counts_while_she_is_verified(service: DecisionService, world: World, change: dict[str, Any]) -> None:
+    """A person who is suspended or no longer registered by her real name gives nothing; back in standing, what she granted counts again."""
+    assert world.person_id is not None
+    await world.grant(PERSON, by="person", action="verify")
+    for members, full in ((change, False), ({"status": "active", "level": "real_name"}, True)):
+        async with write(world.engine) as tx:
+            await parties.change_subject(tx, world.person_id, **members)  # type: ignore[arg-type]
+        assert (await ask(service, BANK, world.enterprise, [PERSON], action="verify"))["decision"] is full
 
 
 async def test_person_grants_what_is_hers(service: DecisionService, world: World) -> None:

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from decisions_world import BANK, OPEN, PLATFORM, STATUS, TAX, World, ask, evaluation
+from decisions_world import BANK, OPEN, PERSON, PLATFORM, STATUS, TAX, World, ask, evaluation
 from sqlalchemy import text
 
 from consent.catalogue.load import load
@@ -99,6 +99,21 @@ async def test_grant_given_meanwhile_is_seen(world: World, policy: PolicyEngine)
     await world.grant(TAX)
     slow.go.set()
     assert (await waiting)["decision"] is True
+    await service.stop()
+
+
+async def test_person_suspended_meanwhile_is_seen(world: World, policy: PolicyEngine) -> None:
+    """Her standing is a fact of the enterprises to which she is linked: a permit that waits is decided anew."""
+    await world.grant(PERSON, by="person", action="verify")
+    slow = Held(policy)
+    service = DecisionService(world.engine, slow, load())
+    await service.start()
+    waiting = asyncio.create_task(ask(service, BANK, world.enterprise, [PERSON], action="verify"))
+    await slow.asked.wait()
+    async with write(world.engine) as tx:
+        await parties.change_subject(tx, world.person_id, status="suspended")  # type: ignore[arg-type]
+    slow.go.set()
+    assert (await waiting)["decision"] is False
     await service.stop()
 
 

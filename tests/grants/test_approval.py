@@ -91,6 +91,12 @@ async def test_persons_grant_counts_only_while_she_is_linked(engine: AsyncEngine
     """A former legal representative's consent says nothing about the enterprise's financing any more."""
     grant = await approve(details=[make_detail(PERSON_ITEM, "marriage")], by="person", subject_id=parties.person.id)
     async with write(engine) as tx:
+        await parties_service.change_subject(tx, parties.person.id, status="suspended")
+    assert effective_status(await reload(engine, grant.id), datetime.now(UTC)) == "suspended"
+    async with write(engine) as tx:
+        await parties_service.change_subject(tx, parties.person.id, status="active")
+    assert effective_status(await reload(engine, grant.id), datetime.now(UTC)) == "active"
+    async with write(engine) as tx:
         await parties_service.end_link(tx, person_id=parties.person.id, enterprise_id=parties.enterprise_id, role="legal_representative")
     assert effective_status(await reload(engine, grant.id), datetime.now(UTC)) == "suspended"
 
