@@ -75,16 +75,20 @@ class BankPages(Controller):
     async def callback(self, request: Request[Any, Any, Any], state: State, browser: Browser = None) -> Response[Any]:
         """The person came back: finish the code flow."""
         bank: Bank = state.bank
-        _, application = _application(state, browser)
-        if application.pending is not None:
-            pending, application.pending = application.pending, None
-            try:
-                application.grant = await bank.client.finish(pending, str(request.url))
-                application.message = ""
-            except ConsentRefused:
-                application.message = "企业未授权，本次申请无法继续。"
-            except ConsentSdkError as error:
-                application.message = str(error)
+        key, application = _application(state, browser)
+        pending = application.pending
+        if pending is None:
+            application.message = "此链接已经用过，或不属于本次申请。"
+            return Redirect("/", status_code=303, cookies=[_cookie(key)])
+        application.pending = application.grant = application.decision = application.served = None
+        try:
+            application.grant = await bank.client.finish(pending, str(request.url))
+            application.message = ""
+        except ConsentRefused as refused:
+            declined = refused.code == "access_denied"
+            application.message = "企业未授权，本次申请无法继续。" if declined else "返回的链接与本次申请不符，请重新申请。"
+        except ConsentSdkError as error:
+            application.message = str(error)
         return Redirect("/", status_code=303)
 
     @post("/fetch", status_code=303)
@@ -92,7 +96,7 @@ class BankPages(Controller):
         """Ask first; only a permit is taken to the data platform."""
         bank: Bank = state.bank
         _, application = _application(state, browser)
-        application.served, application.message = None, ""
+        application.decision, application.served, application.message = None, None, ""
         if application.grant is not None:
             try:
                 application.decision = await bank.client.check(bank.enterprise, application.grant.items, bank.purpose, product=bank.product)
@@ -116,7 +120,11 @@ async def _fetch(state: State, application: Application) -> None:
         "product": bank.product,
         "ticket": decision.id,
     }
-    reply = await state.http.post(f"{bank.platform_url}/data", json=order)
+    try:
+        reply = await state.http.post(f"{bank.platform_url}/data", json=order)
+    except httpx.HTTPError:
+        application.message = "数据平台没有应答，请稍后再试。"
+        return
     if reply.status_code == 200:
         application.served = reply.json()["items"]
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, Response, post
+from litestar.params import JSONBody
 
 from consent_sdk import AsyncConsentClient, CallFailed, Undecided
 
@@ -28,16 +29,16 @@ def platform_app(client: AsyncConsentClient) -> Litestar:
     """The platform as an ASGI application around one SDK client."""
 
     @post("/data")
-    async def data(data: DataRequest) -> Response[Any]:
+    async def data(data: JSONBody[DataRequest]) -> Response[Any]:
         try:
             decision = await client.check(
                 data.enterprise, data.items, data.purpose, product=data.product, institution=data.institution, ticket=data.ticket
             )
+            if not decision:
+                return Response({"error": "denied", "codes": decision.codes, "solution": decision.solution_zh}, status_code=403)
+            await client.deliver(decision, decision.permitted)
         except (Undecided, CallFailed) as error:
             return Response({"error": str(error)}, status_code=502)
-        if not decision:
-            return Response({"error": "denied", "codes": decision.codes, "solution": decision.solution_zh}, status_code=403)
-        await client.deliver(decision, decision.permitted)
         served = {item: dict.fromkeys(fields, PLACEHOLDER) for item, fields in decision.permitted.items()}
         return Response({"decision": decision.id, "items": served}, status_code=200)
 

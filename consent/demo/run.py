@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -55,10 +56,7 @@ def say(line: str) -> None:
 
 async def run_demo(*, leave: bool, state_dir: Path | None, port: int) -> int:
     """Run it. Returns the exit code: 0 if every step of the tour held."""
-    state = state_dir or Path(tempfile.mkdtemp(prefix="consent-demo-"))
-    state.mkdir(parents=True, exist_ok=True, mode=0o711)
-    if state_dir is None:
-        state.chmod(0o711)
+    state = _state_directory(state_dir)
     async with AsyncExitStack() as stack:
         say("启动 PostgreSQL…  starting PostgreSQL")
         urls = stack.enter_context(EmbeddedPostgres(state))
@@ -78,13 +76,43 @@ async def run_demo(*, leave: bool, state_dir: Path | None, port: int) -> int:
     return 0
 
 
+def _state_directory(wanted: Path | None) -> Path:
+    """The state directory, made if absent.
+
+    Raises:
+        DemoError: it cannot be made or used.
+    """
+    try:
+        state = wanted or Path(tempfile.mkdtemp(prefix="consent-demo-"))
+        state.mkdir(parents=True, exist_ok=True, mode=0o711)
+        if wanted is None:
+            state.chmod(0o711)
+    except OSError as error:
+        raise DemoError(
+            "无法建立状态目录，请用 --state-dir 另选一个。",
+            f"The state directory cannot be made ({error.strerror}); choose another with --state-dir.",
+        ) from None
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        raise DemoError(
+            "状态目录不可写，请用 --state-dir 另选一个。", "The state directory cannot be written; choose another with --state-dir."
+        )
+    return state
+
+
 async def _facts(state: Path, urls: DatabaseUrls, catalogue: Catalogue, port: int) -> tuple[DemoFile, dict[str, str]]:
     """demo.json: read again where it stands (with this start's database address), made with new parties where not."""
     file = state / "demo.json"
     if file.exists():
         facts = msgspec.structs.replace(msgspec.json.decode(file.read_bytes(), type=DemoFile), database_owner_url=urls.owner_url)
+        for url in (facts.issuer, facts.bank.redirect_uri, facts.platform_url):
+            _port(urlsplit(url).port or 0)
         environment = prepare_state(state, facts.issuer) | {"CONSENT_DATABASE_URL": urls.app_url}
     else:
+        if (state / "ledger.key").exists():
+            raise DemoError(
+                "上次首次启动未完成，请删除此状态目录，或用 --state-dir 另选一个。",
+                "The first start in this state directory was interrupted; delete the directory, or choose another with --state-dir.",
+            )
         issuer = f"http://{HOST}:{_port(port)}"
         environment = prepare_state(state, issuer) | {"CONSENT_DATABASE_URL": urls.app_url}
         facts = await _new_facts(environment, urls, catalogue, issuer)
@@ -129,8 +157,8 @@ def _port(wanted: int) -> int:
             probe.bind((HOST, wanted))
         except OSError:
             raise DemoError(
-                f"端口 {wanted} 已被占用，请用 --port 指定其他端口。",
-                f"Port {wanted} is taken; choose another with --port (0 picks a free one).",
+                f"端口 {wanted} 已被占用。新的状态目录可用 --port 指定其他端口；已用过的状态目录沿用原来的端口。",
+                f"Port {wanted} is taken; choose another with --port (0 picks a free one). A state directory keeps the ports of its first start.",
             ) from None
         return int(probe.getsockname()[1])
 
@@ -141,21 +169,32 @@ def _service(state: Path, environment: dict[str, str], issuer: str) -> Iterator[
     port = issuer.rsplit(":", 1)[1]
     command = [sys.executable, "-m", "consent", "serve", "--host", HOST, "--port", port]
     with (state / "service.log").open("ab") as log:
-        # Its input is a pipe of ours that closes when we end, however we end: the service stops then too.
+        # Its input is a pipe of ours that closes when we end, however we end: the service stops then too. In a session of its own it hears
+        # of Ctrl-C from us alone; Granian, interrupted while it starts, leaves workers behind that keep the port.
         process = subprocess.Popen(
-            [*command, "--until-stdin-closes"], env={**os.environ, **environment}, stdin=subprocess.PIPE, stdout=log, stderr=log
+            [*command, "--until-stdin-closes"],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float = 15) -> None:
+    """Ask a leader of a session to end, and end whatever is left of its group then."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 async def _until_ready(issuer: str, service: subprocess.Popen[bytes]) -> None:
