@@ -63,6 +63,11 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
         return "institution" if self.platform is None else "platform" if self.ticket is None else "ticket"
 
     @property
+    def scope(self) -> str:
+        """What the client must be registered for to ask this."""
+        return "check" if self.platform is None else "check:any"
+
+    @property
     def counts(self) -> bool:
         """Whether a permit counts against frequency: a platform's does, an institution's own never (design §4)."""
         return self.platform is not None

@@ -33,6 +33,7 @@ from consent.errors import (
     DatabaseUnavailable,
     Forbidden,
     InvalidRequest,
+    NotAuthenticated,
     PolicyUnavailable,
     ServiceError,
 )
@@ -171,9 +172,10 @@ class DecisionService:
         events = [encode(decided_event(one, self._catalogue)) for one in decided]
         async with write(self._engine) as transaction:
             changes = await store.changes(transaction, decided)
-            if changes.policy not in {None, self._judge.revision}:
-                raise PolicyUnavailable  # Another policy is in force than the one that this process was started with.
-            standing = [n for n in range(len(decided)) if n not in changes.checks]
+            ours = {"policy": self._judge.revision, "catalogue": self._catalogue.version}
+            if any(ours[kind] != version for kind, version in changes.in_force.items()):
+                raise PolicyUnavailable  # Another release is in force than the one that this process was started with.
+            standing = [n for n in range(len(decided)) if n not in changes.checks | changes.refused]
             indexes = [transaction.append_encoded(AccessDecided.TYPE, events[n]) for n in standing]
             if standing:
                 await store.insert(transaction, [decided[n] for n in standing], indexes)
@@ -183,7 +185,9 @@ class DecisionService:
                 pendings[n].settle(reply_body(decided[n].reply, receipt.index, receipt.leaf))
             else:
                 pendings[n].fail(PolicyUnavailable())
-        return [pendings[n] for n in sorted(changes.checks)]
+        for n in changes.refused:
+            pendings[n].fail(_no_longer())
+        return [pendings[n] for n in sorted(changes.checks - changes.refused)]
 
 
 def read_check(caller: Caller, evaluation: Evaluation) -> Check:
@@ -238,6 +242,11 @@ def _repeat(pending: Pending, recorded: Recorded) -> None:
         pending.settle(reply_body(recorded.reply, recorded.index, recorded.leaf))
     else:
         pending.fail(Conflict("该 request_id 已用于另一个请求。", "This request_id was used for another request."))
+
+
+def _no_longer() -> NotAuthenticated:
+    """The client was suspended, or lost the scope, after its token was looked at."""
+    return NotAuthenticated("该客户端已停用或权限已变更。", "The client was suspended or lost this scope.", code="invalid_token")
 
 
 def _reply_or_error(outcome: bytes | BaseException) -> bytes:

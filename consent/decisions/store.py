@@ -53,7 +53,13 @@ _CHANGED = text("""
       left join model m on m.id = a.model and m.institution_id = a.institution and m.status = 'active'
      where array_to_string(m.items, ',') is distinct from a.items
     union all
+    select 'caller', a.n, null
+      from json_to_recordset(cast(:callers as json)) as a (n int, client text, scope text)
+     where not exists (select from client c where c.id = a.client and c.status = 'active' and a.scope = any(c.scopes))
+    union all
     (select 'policy', null, version from activation where kind = 'policy' order by idx desc limit 1)
+    union all
+    (select 'catalogue', null, version from activation where kind = 'catalogue' order by idx desc limit 1)
 """)
 
 _DECISION = (
@@ -82,24 +88,37 @@ _REDEEM = text("""
 
 
 class Changes:
-    """What must be decided anew: by position, with the institutions that changed and the policy in force."""
+    """What is another now, and what is in force.
 
-    def __init__(self, rows: Iterable[Any]) -> None:
+    checks       positions of what must be decided anew
+    refused      positions of what its client may no longer ask at all
+    in_force     version of the newest activation of each kind
+    """
+
+    def __init__(self, rows: Iterable[Any], callers: Sequence[Sequence[int]]) -> None:
         self.checks: set[int] = set()
+        self.refused: set[int] = set()
         self.institutions: set[str] = set()
-        self.policy: str | None = None
+        self.in_force: dict[str, str] = {}
         for row in rows:
             if row.what == "check":
                 self.checks.add(row.n)
+            elif row.what == "caller":
+                self.refused.update(callers[row.n])
             elif row.what == "institution":
                 self.institutions.add(row.id)
             else:
-                self.policy = row.id
+                self.in_force[row.what] = row.id
 
 
 async def changes(transaction: LedgerTransaction, decided: Sequence[Decided]) -> Changes:
     """Which decisions no longer rest on what they were made on, or whose time has passed."""
-    found = Changes(await transaction.connection.execute(_CHANGED, _versions(decided)))
+    callers: dict[tuple[str, str], list[int]] = {}
+    for n, one in enumerate(decided):
+        callers.setdefault((one.check.client, one.check.scope), []).append(n)
+    asking = [{"n": n, "client": client, "scope": scope} for n, (client, scope) in enumerate(callers)]
+    versions = _versions(decided) | {"callers": _encode(asking).decode()}
+    found = Changes(await transaction.connection.execute(_CHANGED, versions), list(callers.values()))
     now = to_ms(transaction.time)
     for n, one in enumerate(decided):
         if not one.facts.now <= now < one.facts.valid_before or not found.institutions.isdisjoint(_parties(one.check)):

@@ -104,7 +104,7 @@ class World:
             for name, kind, scopes in (
                 ("bank-a", "bank", ("check", "grants")),
                 ("bank-b", "bank", ("check", "grants")),
-                ("platform-a", "platform", ("check:any",)),
+                ("platform-a", "platform", ("check", "check:any")),
                 ("platform-b", "platform", ("check:any",)),
             ):
                 institution = Institution(

@@ -5,13 +5,13 @@ import time
 from datetime import timedelta
 
 import pytest
-from decisions_world import BANK, OPEN, PERSON, PLATFORM, STATUS, TAX, World, ask, evaluation
+from decisions_world import BANK, OPEN, OTHER_BANK, PERSON, PLATFORM, STATUS, TAX, World, ask, evaluation
 from sqlalchemy import text
 
 from consent.catalogue.load import load
 from consent.decisions.engine import PolicyEngine
 from consent.decisions.service import DecisionService
-from consent.errors import Unavailable
+from consent.errors import NotAuthenticated, Unavailable
 from consent.ledger.writer import LEDGER_LOCK, write
 from consent.parties import service as parties
 from consent.parties.model import InstitutionChange
@@ -134,11 +134,32 @@ async def test_facts_that_never_rest_end_in_503(world: World, policy: PolicyEngi
     await service.stop()
 
 
-async def test_policies_that_are_not_in_force_decide_nothing(service: DecisionService, world: World) -> None:
-    """A process that was started with other policies than the ledger names answers 503."""
+async def test_client_suspended_meanwhile_gets_nothing(world: World, policy: PolicyEngine) -> None:
+    """A client whose token was good when it asked is refused once its suspension, or the loss of its scope, stands before the decision."""
+    await world.grant(TAX)
+    for change in ("status = 'suspended'", "status = 'active', scopes = '{grants}'"):
+        slow = Held(policy)
+        service = DecisionService(world.engine, slow, load())
+        await service.start()
+        waiting = asyncio.create_task(ask(service, BANK, world.enterprise))
+        neighbour = asyncio.create_task(ask(service, OTHER_BANK, world.enterprise, institution="bank-b"))
+        await slow.asked.wait()
+        async with write(world.engine) as tx:
+            await tx.connection.execute(text(f"update client set {change} where id = 'bank-a-client'"))
+        slow.go.set()
+        with pytest.raises(NotAuthenticated):
+            await waiting
+        assert (await neighbour)["context"]["codes"] == ["item.not_granted"]
+        await service.stop()
+    assert {record.data["client"] for record in await world.records("access.decided")} == {"bank-b-client"}
+
+
+@pytest.mark.parametrize("kind", ["policy", "catalogue"])
+async def test_release_that_is_not_in_force_decides_nothing(service: DecisionService, world: World, kind: str) -> None:
+    """A process that was started with other policies, or another catalogue, than the ledger names answers 503."""
     async with write(world.engine) as tx:
-        statement = text("insert into activation (kind, idx, version, sha256) values ('policy', 1, 'another', :sha256)")
-        await tx.connection.execute(statement, {"sha256": b"\0" * 32})
+        statement = text("insert into activation (kind, idx, version, sha256) values (:kind, 1, 'another', :sha256)")
+        await tx.connection.execute(statement, {"kind": kind, "sha256": b"\0" * 32})
     with pytest.raises(Unavailable):
         await ask(service, BANK, world.enterprise)
     assert not await world.records("access.decided")
