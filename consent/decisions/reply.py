@@ -51,6 +51,7 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
     institution = facts.institution
     known_purpose = check.purpose in catalogue.purposes or check.purpose in catalogue.not_financing
     products = institution.facts["products"] if institution is not None else ()
+    named = {name for grant in facts.grants for name in (*grant.via, grant.processor)}
     return events.AccessDecided(
         id=decided.id,
         institution=UNKNOWN if institution is None else check.institution,
@@ -61,6 +62,11 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         purpose=check.purpose if known_purpose else UNKNOWN,
         product=check.product if check.product is None or check.product in products else UNKNOWN,
         loan=_digest(check.loan),
+        model=check.model if check.model is None or facts.model_items is not None else UNKNOWN,
+        processor=check.processor if check.processor is None or check.processor in named else UNKNOWN,
+        via=tuple(dict.fromkeys(name if name in named else UNKNOWN for name in check.via)),
+        data_from=check.data_from,
+        data_to=check.data_to,
         request=_digest(check.request_id),
         items=tuple(_decided_item(item, asked.fields, catalogue) for asked, item in zip(check.items, answer.items, strict=True)),
         decision=answer.decision,

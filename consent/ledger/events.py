@@ -316,7 +316,10 @@ class Use(_Data, frozen=True):
 
 
 class AccessDecided(Event, frozen=True):
-    """One check and its answer. `attested`: whose word it is that the data was asked for."""
+    """One check and its answer. `attested`: whose word it is that the data was asked for.
+
+    `model` is `unknown` unless it is the institution's own; `processor` and each of `via`, unless a grant in question names it.
+    """
 
     TYPE: ClassVar[str] = "access.decided"
     id: Id
@@ -328,6 +331,11 @@ class AccessDecided(Event, frozen=True):
     purpose: Word
     product: Id | None
     loan: Digest | None
+    model: Id | None
+    processor: Id | None
+    via: Annotated[tuple[Id, ...], Meta(max_length=16)]
+    data_from: Day | None
+    data_to: Day | None
     request: Digest | None
     items: Annotated[tuple[DecidedItem, ...], Meta(max_length=64)]
     decision: bool

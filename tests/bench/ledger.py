@@ -109,6 +109,11 @@ def _event() -> AccessDecided:
         purpose="pre_loan",
         product="tax-loan-01",
         loan=None,
+        model=None,
+        processor=None,
+        via=(),
+        data_from=None,
+        data_to=None,
         request=secrets.token_urlsafe(32),
         items=tuple(
             DecidedItem(

@@ -145,7 +145,7 @@ class World:
                 "purpose": options.get("purpose", "pre_loan"),
                 "necessity": "required",
                 "valid_until": (datetime.now(UTC) + options.get("lasting", timedelta(days=30))).isoformat(),
-                **({"frequency": options["frequency"]} if "frequency" in options else {}),
+                **{name: options[name] for name in ("frequency", "via", "processor") if name in options},
             }
             for n, item in enumerate(items)
         ]

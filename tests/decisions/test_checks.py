@@ -211,6 +211,23 @@ async def test_platform_may_also_ask_as_an_institution_when_registered_for_it(se
     assert (await world.records("access.decided"))[-1].data["attested"] == "institution"
 
 
+async def test_record_says_for_whom_else_and_for_which_data(service: DecisionService, world: World) -> None:
+    """Whatever a replay needs of the question stands in the record; what names nothing of ours stands as `unknown`, whoever wrote it."""
+    await world.grant(TAX, via=["platform-a", "platform-b"], processor="bank-b")
+    asked = {"via": ["platform-b"], "processor": "bank-b", "data_from": "2025-01-01", "data_to": "2025-12-31"}
+    foreign = {"via": ["Zhang.San", "platform-a", "13800138000"], "processor": "x", "model": "m"}
+    expected: list[tuple[dict[str, Any], tuple[Any, ...]]] = [
+        (asked, ("bank-b", ["platform-b"], None)),
+        (foreign, ("unknown", ["unknown", "platform-a"], "unknown")),
+        ({}, (None, [], None)),
+    ]
+    for options, named in expected:
+        await ask(service, BANK, world.enterprise, **options)
+        data = (await world.records("access.decided"))[-1].data
+        assert (data["processor"], data["via"], data["model"]) == named
+        assert (data["data_from"], data["data_to"]) == (options.get("data_from"), options.get("data_to"))
+
+
 async def test_any_well_formed_words_are_decided(service: DecisionService, world: World) -> None:
     """Whatever a check names in the right shape, known or not, the outcome is a recorded decision."""
     await world.grant(TAX, OPEN, VERIFY)

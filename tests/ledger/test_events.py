@@ -56,7 +56,8 @@ SAMPLES: list[events.Event] = [
     events.GrantRevoked(**GRANT), events.GrantSuspended(**GRANT), events.GrantResumed(**GRANT),
     events.AccessDecided(
         id="a", institution="unknown", platform=None, client="c-1", subject="unknown", action="query", purpose="marketing", product=None,
-        loan=DIGEST, request=None, items=(ITEM,), decision=False, outcome="none", codes=("item.not_granted",), redeems=None,
+        loan=DIGEST, model="unknown", processor="agent-1", via=("credit-link",), data_from="2025-01-01", data_to=None, request=None,
+        items=(ITEM,), decision=False, outcome="none", codes=("item.not_granted",), redeems=None,
         attested="platform", uses=(events.Use(grant="g", identifier="d1", period="2026-11", used=1),), policy="p", catalogue="c",
     ),
     events.AccessDelivered(decision="a", platform="platform-1", items=(events.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
