@@ -37,8 +37,9 @@ def measure(place: Place, *, opa: bool, plan: list[tuple[int, int]], seconds: fl
 def _row(
     place: Place, tokens: list[BoundToken], roots: dict[str, int], echo_port: int, connections: int, pairs: int, seconds: float
 ) -> dict[str, Any]:
-    warm = _checked(run(place.port, build(place, tokens, 2000), connections))
-    amount = max(500, int(seconds * warm.rate))
+    warm = _checked(run(place.port, build(place, tokens, 4 * connections), connections))
+    warm = _checked(run(place.port, build(place, tokens, int(seconds * warm.rate) + connections), connections))
+    amount = int(seconds * warm.rate) + connections
     echo_amount = max(2000, int(seconds * run(echo_port, build(place, tokens, 4000), connections).rate))
     checks: list[Round] = []
     echoes: list[Round] = []
@@ -57,7 +58,7 @@ def _row(
         echo_spent += cpu_seconds(roots)["echo"] - end["echo"]
         if echoes[-1].errors:
             raise BenchFailed(f"echo: {echoes[-1].errors[0][:200]!r}")
-        amount = max(500, int(seconds * checks[-1].rate))
+        amount = int(seconds * checks[-1].rate) + connections
     after = asyncio.run(_counters(place))
     count = sum(len(one.latencies) for one in checks)
     ratios = [check.rate / echo.rate for check, echo in zip(checks, echoes, strict=True)]
