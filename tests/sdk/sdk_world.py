@@ -66,6 +66,11 @@ def granted(service: Service, client: ConsentClient | AnyClient, enterprise: Ent
     return grant
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients hang up on a liar; that is no news."""
+
+
 Reaction = Callable[["_Handler"], tuple[int, dict[str, str], bytes]]
 
 
@@ -85,7 +90,7 @@ class LyingPeer:
         class Handler(_Handler):
             owner = peer
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"

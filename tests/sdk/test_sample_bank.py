@@ -17,6 +17,8 @@ from consent_sdk import AsyncConsentClient
 
 BANK = "http://bank.example"
 
+pytestmark = pytest.mark.xdist_group("service")  # one service for all of them, not one per worker
+
 
 class Visit:
     """A person at the sample bank, and the enterprise's clerk at the service."""

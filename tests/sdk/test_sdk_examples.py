@@ -18,6 +18,8 @@ from consent_sdk import ConsentClient, Permit
 
 SDK = Path(__file__).parents[2] / "sdk"
 
+pytestmark = pytest.mark.xdist_group("service")  # one service for all of them, not one per worker
+
 
 @pytest.fixture
 def demo_json(service: Service, tmp_path: Path) -> Path:

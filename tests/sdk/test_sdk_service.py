@@ -26,6 +26,8 @@ from consent_sdk import (
 
 UNTIL = (datetime.now(UTC) + timedelta(days=30)).strftime("%Y-%m-%dT00:00:00Z")
 
+pytestmark = pytest.mark.xdist_group("service")  # one service for all of them, not one per worker
+
 
 def test_over_broad_request(service: Service, bank: AnyClient) -> None:
     """Refused as a whole: one verdict per detail, and a solution in both languages for the one at fault."""
