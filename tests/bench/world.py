@@ -219,8 +219,9 @@ def opa_server(state: Path) -> Iterator[tuple[str, int]]:
     directory = Path(tempfile.mkdtemp(prefix="bundle-", dir=state))
     load_bundle(CATALOGUE).write(directory)
     port = free_port()
-    command = [path, "run", "--server", "--addr", f"{HOST}:{port}", "--log-level", "error", "--disable-telemetry", "--bundle", directory]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    command = [path, "run", "--server", "--addr", f"{HOST}:{port}", "--log-level", "error", "--skip-version-check", "--bundle", directory]
+    # As deploy/opa/README.md says.
+    process = subprocess.Popen(command, env={**os.environ, "GOGC": "400"}, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait(f"http://{HOST}:{port}/health?bundles", process)
         yield f"http://{HOST}:{port}", process.pid
