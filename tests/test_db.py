@@ -59,6 +59,30 @@ async def test_nobody_changes_the_ledger(engine: AsyncEngine, owner_engine: Asyn
             await connection.execute(sql)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update decision set ticket_until = null",
+        "update grant_history set event = event",
+        "update delivery set at = at",
+        "update pseudonym set pseudonym = pseudonym",
+        "update activation set version = version",
+        *(
+            f"delete from {table}"
+            for table in (
+                "account", "activation", "auditor_token", "client", "consent_grant", "decision", "delivery", "grant_history",
+                "grant_item", "grant_use", "institution", "loan", "model", "person_link", "pseudonym", "subject",
+            )
+        ),
+    ],
+)  # fmt: skip
+async def test_the_application_rewrites_no_past(engine: AsyncEngine, statement: str):
+    """What was granted, counted, decided and put in force stays: a hole in the service must not be able to unmake it."""
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+
+
 async def test_the_application_cannot_switch_a_trigger_off(engine: AsyncEngine):
     """The application's role owns nothing."""
     for statement in ("alter table ledger_record disable trigger all", "drop table ledger_head", "create table mine (x int)"):

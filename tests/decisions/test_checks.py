@@ -59,7 +59,7 @@ async def test_persons_grant_counts_while_she_is_verified(service: DecisionServi
     await world.grant(PERSON, by="person", action="verify")
     for members, full in ((change, False), ({"status": "active", "level": "real_name"}, True)):
         async with write(world.engine) as tx:
-            await parties.change_subject(tx, world.person_id, **members)  # type: ignore[arg-type]
+            await parties.change_subject(tx, world.person_id, **members)
         assert (await ask(service, BANK, world.enterprise, [PERSON], action="verify"))["decision"] is full
 
 

@@ -21,8 +21,10 @@ $$;
 
 revoke all on schema public from public;
 grant usage on schema public to consent_app;
-grant select, insert, update, delete on all tables in schema public to consent_app;
-revoke update, delete, truncate on ledger_record, ledger_node, ledger_head, ledger_blob from consent_app;
-revoke delete on auditor_token, pseudonym, decision, delivery, grant_history from consent_app;
-revoke update on pseudonym, delivery, grant_history from consent_app;
-revoke insert, update, delete on alembic_version from consent_app;
+-- The application deletes what expired, and products that a change replaces; everything else stays, and what was once decided, as it was.
+grant select, insert, update on all tables in schema public to consent_app;
+grant delete on used_jti, access_token, authorization_code, pushed_request, session, product to consent_app;
+revoke update on ledger_record, ledger_node, ledger_head, ledger_blob from consent_app;
+revoke update on pseudonym, decision, delivery, grant_history, activation from consent_app;
+grant update (redeemed_by) on decision to consent_app;
+revoke insert, update on alembic_version from consent_app;
