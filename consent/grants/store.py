@@ -149,10 +149,14 @@ async def end_items(connection: AsyncConnection, grant_id: str, seqs: Sequence[i
 
 
 async def end_tokens(connection: AsyncConnection, grant_id: str, at: datetime) -> None:
-    """End the access tokens that point to the grant: what they stand for is no longer what was granted."""
-    await connection.execute(
-        text("update access_token set revoked_at = :at where grant_id = :grant_id and revoked_at is null"), {"grant_id": grant_id, "at": at}
-    )
+    """End the access tokens that point to the grant: what they stand for is no longer what was granted.
+
+    Those that expired are left alone: the sweep may be deleting them, and nobody waits for it under the ledger's lock.
+    """
+    statement = text("""
+        update access_token set revoked_at = :at where grant_id = :grant_id and revoked_at is null and expires_at > clock_timestamp()
+    """)
+    await connection.execute(statement, {"grant_id": grant_id, "at": at})
 
 
 async def insert_history(

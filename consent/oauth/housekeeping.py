@@ -10,6 +10,7 @@ _SWEEP = (
     "delete from access_token where expires_at < clock_timestamp() - interval '1 day'",
     # A code outlives every token it gave, so that a replay is noticed as long as there is something to revoke.
     "delete from authorization_code where expires_at < clock_timestamp() - interval '2 days'",
+    "delete from session where expires_at < clock_timestamp() - interval '2 days'",
     "delete from pushed_request where expires_at < clock_timestamp() - interval '2 days'",
 )
 

@@ -256,8 +256,8 @@ async def _use_code(request: _TokenRequest, code_hash: bytes, client_id: str) ->
 
 
 _INSERT_TOKEN = text("""
-    insert into access_token (hash, client_id, grant_id, code_hash, scopes, cnf, issued_at, expires_at)
-    values (:hash, :client_id, :grant_id, :code_hash, cast(:scopes as text[]), cast(:cnf as jsonb), clock_timestamp(),
+    insert into access_token (hash, client_id, grant_id, grant_version, code_hash, scopes, cnf, issued_at, expires_at)
+    values (:hash, :client_id, :grant_id, :grant_version, :code_hash, cast(:scopes as text[]), cast(:cnf as jsonb), clock_timestamp(),
             clock_timestamp() + cast(:lifetime as interval))
 """)
 
@@ -272,6 +272,7 @@ async def _insert_token(token: dict[str, Any], request: _TokenRequest) -> None:
         "hash": secret_hash(token["access_token"]),
         "client_id": request.caller.client.id,
         "grant_id": grant.id if grant else None,
+        "grant_version": grant.version if grant else None,
         "code_hash": request.authorization_code.hash if grant else None,
         "scopes": token.get("scope", "").split(),
         "cnf": msgspec.json.encode({"jkt": request.jkt}).decode(),

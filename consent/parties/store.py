@@ -145,7 +145,10 @@ async def insert_client(connection: AsyncConnection, value: Client) -> bool:
 
 
 async def update_client(connection: AsyncConnection, value: Client) -> None:
-    """Replace what may change; tokens issued before die, since they carry the former keys and scopes."""
+    """Replace what may change; tokens issued before die, since they carry the former keys and scopes.
+
+    Those that expired are left alone: the sweep may be deleting them, and nobody waits for it under the ledger's lock.
+    """
     statement = text("""
         update client set name = :name, jwks = cast(:jwks as jsonb), redirect_uris = cast(:redirect_uris as text[]),
                scopes = cast(:scopes as text[]), status = :status, version = :version
@@ -154,9 +157,11 @@ async def update_client(connection: AsyncConnection, value: Client) -> None:
     values = _client_values(value)
     del values["institution_id"]
     await connection.execute(statement, values)
-    await connection.execute(
-        text("update access_token set revoked_at = clock_timestamp() where client_id = :id and revoked_at is null"), {"id": value.id}
-    )
+    statement = text("""
+        update access_token set revoked_at = clock_timestamp()
+         where client_id = :id and revoked_at is null and expires_at > clock_timestamp()
+    """)
+    await connection.execute(statement, {"id": value.id})
 
 
 # ---------------------------------------------------------------- subjects

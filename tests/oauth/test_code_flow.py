@@ -1,5 +1,6 @@
 """The code flow from the pushed request to a token that is introspected and revoked."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 
@@ -186,6 +187,19 @@ async def test_token_dies_with_its_grant(engine: AsyncEngine, bank: Caller, visi
     for _ in range(2):
         assert (await bank.post("/oauth/introspect", token)).json() == {"active": False}
         await execute(engine, "update access_token set revoked_at = null")  # as if it had been issued while the grant changed
+
+
+async def test_token_issued_while_its_grant_is_narrowed(engine: AsyncEngine, bank: Caller, visitor: SubjectVisitor) -> None:
+    """It stands for what was granted before, so it is inactive from the change's commit on, whichever of the two began first."""
+    pushed = await bank.push(detail(), detail(SECOND_ITEM))
+    url = await decide(engine, pushed.json()["request_uri"], visitor, [f"x-{ITEM}", f"x-{SECOND_ITEM}"])
+    grant_id = await scalar(engine, "select id from consent_grant")
+    async with write(engine) as tx:
+        await grants.narrow(tx, grant_id, [f"x-{ITEM}"], Actor.institution("bank-a"))
+        await asyncio.sleep(0.02)
+        body = (await bank.redeem(answer(url)["code"])).json()
+        assert len(body["authorization_details"]) == 2
+    assert (await bank.post("/oauth/introspect", {"token": body["access_token"]})).json() == {"active": False}
 
 
 async def test_token_ends_with_the_last_item(engine: AsyncEngine, bank: Caller, visitor: SubjectVisitor) -> None:

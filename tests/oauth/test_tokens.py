@@ -1,10 +1,17 @@
 """client_credentials, introspection and revocation."""
 
+import asyncio
+
 import httpx
 from oauth_world import ISSUER, Caller, execute, obtain_code, scalar
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from consent.grants import service as grants
+from consent.grants.model import Actor
+from consent.ledger.writer import write
 from consent.oauth.housekeeping import sweep
+from consent.parties import service as parties
 from consent.parties.access import SubjectVisitor
 
 INACTIVE = {"active": False}
@@ -76,6 +83,17 @@ async def test_sweeping_takes_nothing_that_counts(engine: AsyncEngine, bank: Cal
     await execute(engine, "update used_jti set expires_at = clock_timestamp() - interval '2 minutes'")
     await sweep(engine)
     assert await scalar(engine, "select count(*) from used_jti") == 0
+
+
+async def test_sweep_and_change_do_not_wait_for_each_other(engine: AsyncEngine, bank: Caller, visitor: SubjectVisitor) -> None:
+    """Expired tokens may be locked by a long sweep; a revocation holds the ledger's lock and must not wait for it."""
+    await bank.redeem(await obtain_code(engine, bank, visitor))
+    await execute(engine, "update access_token set expires_at = clock_timestamp()")
+    async with engine.begin() as sweeping:
+        await sweeping.execute(text("delete from access_token"))
+        async with asyncio.timeout(2), write(engine) as tx:
+            await grants.revoke(tx, await tx.connection.scalar(text("select id from consent_grant")), Actor.institution("bank-a"))
+            await parties.change_client(tx, "bank-a-client", status="suspended")
 
 
 async def test_metadata(http: httpx.AsyncClient) -> None:

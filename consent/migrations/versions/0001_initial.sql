@@ -1,5 +1,5 @@
 -- The whole schema of the first version. Forward only. Comments say what a row means and who may change it.
--- Every table but the ledger's may be written by the application role; the ledger's tables may only be inserted into and read.
+-- The ledger's tables may only be inserted into and read; what else the application role may do stands in 0001_rights.sql.
 -- Writers of facts that a decision reads (institution, product, subject, consent_grant, grant_item, grant_use, loan)
 -- do so only inside consent.ledger.write(), which holds the ledger's advisory lock first; so no row lock is ever waited for under it.
 
@@ -157,6 +157,7 @@ create table access_token (
   hash       bytea primary key,
   client_id  text not null references client,
   grant_id   text,                                         -- null for client_credentials
+  grant_version bigint,                                    -- the version that it stands for, and with which it ends
   code_hash  bytea,                                        -- replay of the code revokes the token
   scopes     text[] not null,
   cnf        jsonb not null,                               -- {"jkt": …} or {"x5t#S256": …}
