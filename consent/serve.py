@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ from consent.errors import ConsentError
 from consent.ledger.keys import generate_key
 from consent.migrations import migrate
 from consent.settings import Settings
+
+_STOP_SECONDS = 20
 
 Finding = tuple[Literal["ok", "warning", "error"], str]
 
@@ -50,6 +53,9 @@ def stop_when_stdin_closes() -> None:
         while os.read(descriptor, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_STOP_SECONDS)  # Granian that is still starting may wait for its workers for ever
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
 
     descriptor = os.dup(0)
     threading.Thread(target=watch, daemon=True).start()

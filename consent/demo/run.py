@@ -158,7 +158,7 @@ def _port(wanted: int) -> int:
         except OSError:
             raise DemoError(
                 f"端口 {wanted} 已被占用。新的状态目录可用 --port 指定其他端口；已用过的状态目录沿用原来的端口。",
-                f"Port {wanted} is taken; choose another with --port (0 picks a free one). A state directory keeps the ports of its first start.",
+                f"Port {wanted} is taken; choose another with --port (0 picks a free one). A state directory keeps its first ports.",
             ) from None
         return int(probe.getsockname()[1])
 

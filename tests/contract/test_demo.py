@@ -92,3 +92,47 @@ async def test_one_changed_byte_is_found_and_named(running_demo: dict[str, Any],
     after = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert after.returncode == 1, after.stdout + after.stderr
     assert re.search(r"\b7\b", after.stdout + after.stderr)
+
+
+def test_an_interrupted_start_leaves_no_process(demo_root: Path) -> None:
+    """Ctrl-C reaches everybody in the terminal. While the service was starting, that left a worker of it behind, which kept the port."""
+    state = demo_root / "three"
+    command = [*CONSENT, "demo", "--port", "0", "--state-dir", str(state)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not pids("until-stdin-closes", port := port_of(state)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+    assert pids("until-stdin-closes", port) == []
+
+
+def port_of(state: Path) -> str:
+    file = state / "demo.json"
+    return str(json.loads(file.read_text())["issuer"]).rsplit(":", 1)[1] if file.exists() and file.stat().st_size else "none yet"
+
+
+def pids(*words: str) -> list[str]:
+    shown = subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split()[0] for line in shown if all(word in line for word in words)]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda root: (root / "state").write_text(""), "is a file"),
+        (lambda root: (root / "ledger.key").touch(), "was interrupted"),
+    ],
+    ids=["file", "half made"],
+)
+def test_a_state_directory_that_cannot_be_used_is_named_plainly(demo_root: Path, prepare: Any, said: str) -> None:
+    prepare(demo_root)
+    state = demo_root / "state" if (demo_root / "state").exists() else demo_root
+    done = subprocess.run(
+        [*CONSENT, "demo", "--exit", "--port", "0", "--state-dir", str(state)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
