@@ -11,6 +11,7 @@ import datetime
 import functools
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -146,6 +147,11 @@ class Delivery(_Wire, frozen=True):
     items: Annotated[list[DeliveredItem], Meta(max_length=32)]
 
 
+_SHAPES = (Evaluation, Subject, SubjectProperties, Action, ActionProperties, Resource, ResourceProperties, Context, Evaluations, Options)
+_OURS = frozenset(name for shape in (*_SHAPES, Delivery, DeliveredItem) for name in shape.__struct_fields__)
+_INDEX = re.compile(r"\[(?:[0-9]+|\.\.\.)\]")
+_NAME = re.compile(r"[^.]+")
+
 _evaluation = msgspec.json.Decoder(Evaluation)
 _evaluations = msgspec.json.Decoder(Evaluations)
 _delivery = msgspec.json.Decoder(Delivery)
@@ -258,9 +264,11 @@ def _decode(body: bytes, decoder: "msgspec.json.Decoder[_T]") -> _T:
 
 def _path(message: str) -> str:
     """The place that msgspec names; of its messages only the names of our own members are let through, never what the caller wrote."""
-    reason, _, place = message.partition(" - at `$")
+    reason, _, place = message.rpartition(" - at `$") if " - at `$" in message else (message, "", "")
     missing = reason.partition("missing required field `")[2].rstrip("`")
-    return ".".join(filter(None, (place.rstrip("`").lstrip("."), missing)))
+    path = ".".join(filter(None, (place.rstrip("`").lstrip("."), missing)))
+    # An unknown member's name is the caller's and may be written so as to look like a place.
+    return path if _OURS.issuperset(_NAME.findall(_INDEX.sub("", path))) else ""
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:

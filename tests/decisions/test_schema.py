@@ -189,6 +189,15 @@ _PLACES = """subject subject.id action action.name action.properties action.prop
 _PATHS = [tuple(place.split(".")) for place in _PLACES.split()]
 
 
+@pytest.mark.parametrize("name", ["a` - at `$Zhang San", "a` - at `$.zhang.san", "missing required field `zhang` - at `$x"])
+def test_name_of_an_unknown_member_is_not_repeated(name: str) -> None:
+    """It is the caller's text, even where it looks like the decoder's own word for a place."""
+    for raw in ({name: 1}, {"subject": {name: 1}}):
+        with pytest.raises(InvalidRequest) as refusal:
+            schema.decode_evaluation(json.dumps(raw).encode())
+        assert refusal.value.member in {None, "subject"}
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(_PATHS), _JSON, st.sampled_from([schema.decode_evaluation, schema.decode_evaluations, schema.decode_delivery]))
 def test_any_json_is_read_or_refused(path: tuple[str, ...], value: Any, decode: Any) -> None:
