@@ -50,10 +50,10 @@ def solution(code: str) -> Words:
 
 
 def solutions(codes: Iterable[str]) -> dict[str, str]:
-    """What cures all of `codes`, one sentence after the other, as {zh, en}; empty texts without a code.
+    """What cures all of `codes`, one sentence after the other, as {zh, en}; empty without a code.
 
     Raises:
         KeyError: one of them is no code.
     """
     words = [solution(code) for code in codes]
-    return {"zh": "".join(word.zh for word in words), "en": " ".join(word.en for word in words)}
+    return {"zh": "".join(word.zh for word in words), "en": " ".join(word.en for word in words)} if words else {}

@@ -14,7 +14,7 @@ import msgspec
 
 from consent.catalogue.model import Catalogue
 from consent.decisions.answers import CheckAnswer, ItemAnswer
-from consent.decisions.codes import solution
+from consent.decisions.codes import solutions
 from consent.decisions.model import UNKNOWN, Decided
 from consent.ledger import events
 
@@ -78,12 +78,6 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         policy=answer.revision,
         catalogue=catalogue.version,
     )
-
-
-def solutions(denied: Iterable[str]) -> dict[str, str]:
-    """What would cure a denial with these codes, for people, in both languages; empty without codes."""
-    words = [solution(code) for code in denied]
-    return {"zh": "".join(word.zh for word in words), "en": " ".join(word.en for word in words)} if words else {}
 
 
 def ticket_terms(decided: Decided) -> str | None:

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent import db
 from consent.clock import to_ms
 from consent.decisions.answers import DetailAnswer, RequestAnswer
+from consent.decisions.codes import solutions
 from consent.decisions.engine import PolicyEngine
-from consent.decisions.reply import solutions
 from consent.errors import PolicyUnavailable
 from consent.grants.model import Detail
 from consent.parties import store as parties

@@ -72,7 +72,7 @@ class Signer:
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
-        """Why the newest round failed; None when it held. For readiness and alarms."""
+        """Why the newest round failed; None when it held."""
 
     @property
     def vkey(self) -> str:

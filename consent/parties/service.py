@@ -92,12 +92,6 @@ def _snapshot(institution: Institution) -> dict[str, Any]:
     }
 
 
-async def institution_facts(connection: AsyncConnection, institution_id: str) -> dict[str, Any] | None:
-    """What a policy is told of the institution (`Institution.facts`), None if it is not registered."""
-    institution = await store.institution(connection, institution_id)
-    return None if institution is None else institution.facts()
-
-
 async def unregistered(connection: AsyncConnection, institution_ids: Iterable[str]) -> frozenset[str]:
     """Those ids that no institution has.
 

@@ -35,8 +35,7 @@ async def test_registered_institution_reads_back_and_is_on_record(engine: AsyncE
     async with read(engine) as connection:
         assert await store.institution(connection, "bank-a") == stored
         assert await store.institutions(connection) == [stored]
-        assert await service.institution_facts(connection, "bank-a") == stored.facts()
-        assert await service.institution_facts(connection, "bank-z") is None
+        assert await store.institution(connection, "bank-z") is None
     [record] = await records(engine)
     assert record["type"] == "institution.registered"
     assert record["data"] == {
