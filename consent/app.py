@@ -47,6 +47,7 @@ T = TypeVar("T")
 BODY_LIMIT = 256 * 1024  # bytes; 64 checks of 32 items fit several times over
 _SWEEP_SECONDS = 60
 _READY = text("select 1")
+_READY_SECONDS = 3  # a database that hangs is not ready, long before a statement's own limit
 
 
 def policy_engine(settings: Settings, catalogue: Catalogue | None = None) -> PolicyEngine:
@@ -183,7 +184,8 @@ async def readyz(
     Raises:
         Unavailable: one of them does not; 503.
     """
-    async with db.read(engine) as connection:
-        await connection.execute(_READY)
+    with db.guard():
+        async with asyncio.timeout(_READY_SECONDS), db.read(engine) as connection:
+            await connection.execute(_READY)
     await probe(policy)
     return Response(b"ready\n", media_type="text/plain")

@@ -20,6 +20,8 @@ from consent.errors import DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
+ANSWER_SECONDS = 35
+"""Just above the server's own statement_timeout, which does not run while the server or its network hangs."""
 SESSION = {
     "application_name": "consent",
     "timezone": "UTC",
@@ -39,8 +41,10 @@ AWAY_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
 AWAY_CODES = frozenset({"40001", "40P01", "55P03", "25P03", "25P04", "25006"})
 
 
-def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+def create_engine(url: str, *, pool_size: int = 10, answer_seconds: float = ANSWER_SECONDS) -> AsyncEngine:
     """An engine for `url` (postgresql+asyncpg://…), READ COMMITTED, UTC, with time limits on every wait.
+
+    `answer_seconds` bounds each statement on this side too; a server that hangs is then as unavailable as one that is gone.
 
     A connection that turns out to be broken costs one failed transaction and empties the pool; nothing is asked on checkout.
     """
@@ -50,7 +54,7 @@ def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
         max_overflow=pool_size,
         pool_timeout=CONNECT_SECONDS,
         hide_parameters=True,
-        connect_args={"server_settings": SESSION, "timeout": CONNECT_SECONDS},
+        connect_args={"server_settings": SESSION, "timeout": CONNECT_SECONDS, "command_timeout": answer_seconds},
     )
     event.listen(engine.sync_engine, "handle_error", _forget_values)
     return engine

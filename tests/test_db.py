@@ -1,6 +1,8 @@
 """Connections, migrations, and the rights that the schema gives."""
 
 import asyncio
+import os
+import signal
 
 import pytest
 from sqlalchemy import text
@@ -135,3 +137,21 @@ async def test_errors_quote_no_values(engine: AsyncEngine):
     while error is not None:
         assert "SECRET" not in str(error)
         error = error.__cause__
+
+
+async def test_a_database_that_hangs_is_unavailable(database):
+    """A frozen backend neither answers nor refuses; the caller hears so within the bound, and a new connection serves again."""
+    engine = create_engine(database.app_url, answer_seconds=1)
+    try:
+        with pytest.raises(DatabaseUnavailable):  # noqa: PT012 - reading, freezing and thawing are one scene
+            async with db.read(engine) as connection:
+                backend = (await connection.execute(text("select pg_backend_pid()"))).scalar_one()
+                os.kill(backend, signal.SIGSTOP)
+                try:
+                    await connection.execute(text("select 1"))
+                finally:
+                    os.kill(backend, signal.SIGCONT)
+        async with db.read(engine) as connection:
+            assert (await connection.execute(text("select 1"))).scalar_one() == 1
+    finally:
+        await engine.dispose()
