@@ -155,9 +155,11 @@ async def register(engine: AsyncEngine, kind: str, body: bytes) -> str:
     shape, use_case = _USE_CASES[kind]
     if len(body) > _LIMIT:
         raise InvalidRequest("文件超过 256 KiB。", "The document is longer than 256 KiB.")
+    if b"\\u0000" in body:  # PostgreSQL has no such character
+        raise InvalidRequest("文件中有空字符（NUL）。", "The document has a NUL character.")
     try:
         document = msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as error:
-        # msgspec names members and types, never values.
+        # For the operator who wrote the document: msgspec names members and types, and quotes a word that is none of a list.
         raise InvalidRequest("文件格式不正确，详见英文说明。", f"The document does not fit: {error}.") from None
     return await use_case(engine, document)

@@ -11,6 +11,8 @@ from consent.registry import KINDS, register
 
 BANK = {"id": "test-bank", "kind": "bank", "name_zh": "测试银行", "name_en": "Test Bank", "status": "active", "purposes": ["pre_loan"]}
 
+NUL = rb'{"institution_id": "test\u0000bank", "change": {"status": "active"}}'
+
 
 async def registered(engine: AsyncEngine) -> None:
     """The bank, in a ledger that has begun."""
@@ -45,7 +47,7 @@ async def test_every_kind_of_document_is_carried_out(engine: AsyncEngine) -> Non
 async def test_a_malformed_document_changes_nothing(engine: AsyncEngine) -> None:
     """A clear refusal in both languages for every kind, never a stack trace."""
     for kind in KINDS:
-        for body in (b"", b"[]", b"{", b'{"unknown": 1}', b"\xff", b'{"id": 1}', b" " * 300_000):
+        for body in (b"", b"[]", b"{", b'{"unknown": 1}', b"\xff", b'{"id": 1}', b" " * 300_000, NUL):
             with pytest.raises(InvalidRequest) as refused:
                 await register(engine, kind, body)
             assert refused.value.zh
