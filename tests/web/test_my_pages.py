@@ -146,6 +146,11 @@ async def record_access(world: World, **members: object) -> int:
             "purpose": "pre_loan",
             "product": None,
             "loan": None,
+            "model": None,
+            "processor": None,
+            "via": [],
+            "data_from": None,
+            "data_to": None,
             "request": None,
             "items": [
                 {
