@@ -142,6 +142,21 @@ class SubjectChanged(Event, frozen=True):
     status: Literal["active", "suspended", "closed"]
 
 
+class SubjectLinked(Event, frozen=True):
+    """That a person was verified as related to an enterprise, both by fresh commitments. What she grants counts while a link stands."""
+
+    TYPE: ClassVar[str] = "subject.linked"
+    person: Digest
+    enterprise: Digest
+    role: Literal["legal_representative", "farm_owner", "household_member", "shareholder"]
+
+
+class SubjectUnlinked(SubjectLinked, frozen=True):
+    """That such a link ended."""
+
+    TYPE: ClassVar[str] = "subject.unlinked"
+
+
 class Frequency(_Data, frozen=True):
     """At most `max` uses in each period."""
 

@@ -267,6 +267,7 @@ async def link_person(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: 
     if not await store.insert_link(tx.connection, person_id, enterprise_id, role, tx.time):
         raise Conflict("该关联已登记。", "This link stands already.", code="link.registered")
     await store.raise_version(tx.connection, [person_id, enterprise_id])
+    tx.append(events.SubjectLinked(person=_commitment(person), enterprise=_commitment(enterprise), role=role))
 
 
 async def end_link(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: UUID, role: LinkRole) -> None:
@@ -275,9 +276,12 @@ async def end_link(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: UUI
     Raises:
         NotFound: no such standing link.
     """
-    if not await store.end_link(tx.connection, person_id, enterprise_id, role, tx.time):
+    person = await store.subject(tx.connection, person_id)
+    enterprise = await store.subject(tx.connection, enterprise_id)
+    if person is None or enterprise is None or not await store.end_link(tx.connection, person_id, enterprise_id, role, tx.time):
         raise NotFound("没有这项关联。", "No such link.")
     await store.raise_version(tx.connection, [person_id, enterprise_id])
+    tx.append(events.SubjectUnlinked(person=_commitment(person), enterprise=_commitment(enterprise), role=role))
 
 
 def _no_subject() -> NotFound:

@@ -42,6 +42,8 @@ SAMPLES: list[events.Event] = [
     events.StaffChanged(staff="s-1", role="auditor", status="closed"),
     events.SubjectRegistered(commitment=DIGEST, kind="enterprise", level="real_name"),
     events.SubjectChanged(commitment=DIGEST, kind="person", level="registered", status="suspended"),
+    events.SubjectLinked(person=DIGEST, enterprise=DIGEST, role="farm_owner"),
+    events.SubjectUnlinked(person=DIGEST, enterprise=DIGEST, role="shareholder"),
     events.GrantRequested(request="r", institution="bank-1", client="c-1", details=(DETAIL, DETAIL), policy="p", catalogue="c"),
     events.GrantRequestRefused(
         request="r", institution="bank-1", client="c-1", policy="p", catalogue="c",

@@ -227,6 +227,10 @@ async def test_link_joins_a_person_and_an_enterprise_and_can_be_made_again(engin
         [enterprise] = await store.linked_enterprises(connection, parties.person.id)
         person = await store.subject(connection, parties.person.id)
     assert enterprise.version == person.version == 4
+    stood = [record for record in await records(engine) if record["type"] in {"subject.linked", "subject.unlinked"}]
+    assert [record["type"] for record in stood] == ["subject.linked", "subject.unlinked", "subject.linked"]
+    assert {record["data"]["role"] for record in stood} == {"legal_representative"}
+    assert len({record["data"][side] for record in stood for side in ("person", "enterprise")}) == 6  # nothing joins them but the salts
     for wrong in ({"person_id": parties.enterprise_id}, {"enterprise_id": parties.person.id}):
         with pytest.raises(NotFound):
             async with write(engine) as tx:
