@@ -174,6 +174,17 @@ def test_rewritten_history(tmp_path: Path, size: int) -> None:
     assert report.findings[0].index == size - 1
 
 
+@pytest.mark.parametrize("size", [300, 600])
+def test_a_changed_record_is_named_first_also_to_who_saw_the_ledger_before(tmp_path: Path, size: int) -> None:
+    """That the records differ from those seen follows from the record at fault; the signed checkpoint itself is the old one."""
+    path = "tile/entries/000"
+    body = bytearray(FILES[path])
+    body[body.index(b'"index":100,') + 200] ^= 1
+    report = audit(tmp_path, {**FILES, path: bytes(body)}, seen=checkpoint_of(publish(RECORDS[:size])))
+    assert report.findings[0].place.startswith("record 10")
+    assert ("checkpoint.inconsistent", "checkpoint") in places(report)
+
+
 def test_every_tile_is_compared(tmp_path: Path) -> None:
     """A wrong tile of hashes refutes, also where records and root agree."""
     for path in [path for path in FILES if path.startswith(("tile/0", "tile/1"))]:

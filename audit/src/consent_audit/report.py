@@ -57,8 +57,12 @@ class Report:
             self.omitted += 1
 
     def sort(self) -> None:
-        """Put first what explains the rest: a broken promise, then the first record at fault, then tiles and documents."""
-        rank = {"checkpoint.rollback": 0, "checkpoint.inconsistent": 0, "tree.root": 3}
+        """Put first what explains the rest: a broken promise, then the first record at fault, then tiles and documents.
+
+        Records that do not give the signed root are no promise: that they differ from those seen before only follows from it.
+        """
+        unsigned = any(found.code == "tree.root" for found in self.findings)
+        rank = {"checkpoint.rollback": 0, "checkpoint.inconsistent": 3 if unsigned else 0, "tree.root": 3}
         self.findings.sort(
             key=lambda found: (rank.get(found.code, 1 if found.place.startswith("record") else 2), found.index is None, found.index or 0)
         )
