@@ -30,15 +30,15 @@ def parse_details(body: str | bytes) -> tuple[Detail, ...]:
             after 2199. The message names the member, never its value.
     """
     if len(body) > MAX_BYTES:
-        raise _invalid("too long")
+        raise _invalid("at most 64 kB")
     try:
         value = json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
         details = msgspec.convert(value, tuple[Detail, ...], strict=True)
     except msgspec.ValidationError as error:
         # The path is made of our member names and positions; the rest of the text may repeat a word of the caller.
-        raise _invalid("well-formed members", str(error).partition(" - at `")[2].rstrip("`")) from None
+        raise _invalid("known members of the right shape", str(error).partition(" - at `")[2].rstrip("`")) from None
     except (ValueError, RecursionError):
-        raise _invalid("not JSON, or a member twice") from None
+        raise _invalid("JSON, each member once") from None
     if not 1 <= len(details) <= MAX_DETAILS:
         raise _invalid("1 to 80 details")
     for position, detail in enumerate(details):

@@ -143,7 +143,7 @@ def _read_details(body: str, now: datetime) -> tuple[Detail, ...]:
     try:
         details = parse_details(body)
     except domain.InvalidRequest as error:
-        raise InvalidAuthorizationDetails(error.en) from None
+        raise InvalidAuthorizationDetails(f"{error.en} At {error.member}.") from None
     for detail in details:
         if not now < detail.valid_until <= now + LONGEST_GRANT:
             raise InvalidAuthorizationDetails("Each valid_until lies in the future, at most ten years ahead.")

@@ -127,3 +127,20 @@ async def test_as_judged_is_as_stored(engine: AsyncEngine, bank: Caller) -> None
     (record,) = await records(engine, "grant.requested")
     assert record["details"][0]["identifier"] == "d1"
     assert record["details"][0]["fields"] == [f"{ITEM}.01", f"{ITEM}.02"]
+
+
+@pytest.mark.parametrize(
+    ("second", "place"),
+    [
+        ({"frequency": {"max": 0, "per": "day"}}, "authorization_details[1].frequency.max"),
+        ({"fields": [f"{SECOND_ITEM}.01"] * 2}, "authorization_details[1].fields"),
+        ({"valid_until": "tomorrow"}, "authorization_details[1].valid_until"),
+        ({"<script>": 1}, "authorization_details[1]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_the_place_of_a_mistake_is_named(bank: Caller, second: dict[str, Any], place: str) -> None:
+    """Which detail and which member, in our words only: a program with 80 details cannot guess."""
+    reply = await bank.push(detail(identifier="a"), detail(SECOND_ITEM, identifier="b", **second))
+    assert reply.status_code == 400
+    assert reply.json()["error_description"].endswith(f" At {place}.")
