@@ -18,12 +18,13 @@ import data.consent.obligations_due
 answers := [answer |
 	check := input.checks[c]
 	items := [line | named := check.items[i].item; line := answered(c, i, named)]
-	fully := full(check.action, items)
+	outcomes := {line.outcome | line := items[_]}
+	reached := overall(check.action, outcomes, count([f | f := items[_].withheld[_]]))
 	answer := {
 		"key": check.key,
 		"revision": data.consent.revision,
-		"decision": fully,
-		"outcome": overall(fully, items),
+		"decision": reached == "full",
+		"outcome": reached,
 		"codes": sort({code | code := items[_].codes[_]}),
 		"items": items,
 	}
@@ -33,24 +34,29 @@ answers := [answer |
 # title: The answer for one item
 # description: What is given, or else a denial with its reasons.
 answered(c, i, named) := answer if {
-	fields := field_answers.given[c][i]
+	given := field_answers.given[c][i]
 	check := input.checks[c]
 	ask := asks[c][i]
-	withheld := ask.requested - fields
-	duties := obligations_due.duties(c, i, fields)
+	fields := sort(given)
+	withheld := sort(ask.requested - given)
+	handled := obligations_due.handled(check, ask, given)
+	held := object.get(grants_held.cover[c], i, [null, null, null, null])
+	word := outcome(check.action, ask.entry.verification, count(withheld), handled)
 	answer := {
 		"item": named,
-		"outcome": outcome(check, ask, withheld, duties),
-		"basis": basis(c, i),
-		"grant_id": object.get(grants_held.cover[c], [i, 1], null),
-		"identifier": object.get(grants_held.cover[c], [i, 2], null),
-		"fields": sort(fields),
-		"withheld": sort(withheld),
-		"codes": explained(c, i),
-		"obligations": duties,
-		"flags": flags(check, named),
+		"outcome": word,
+		"basis": basis(held[3], c, ask.entry.provision),
+		"grant_id": held[1],
+		"identifier": held[2],
+		"fields": fields,
+		"withheld": withheld,
+		"codes": explained(word, check.action, count(withheld), c, i),
+		"obligations": array.concat(handled, obligations_due.keeping(held[3], c, fields)),
+		"flags": flags(c, named),
 	}
-} else := {
+} else := denied(c, i, named)
+
+denied(c, i, named) := {
 	"item": named,
 	"outcome": "deny",
 	"basis": null,
@@ -60,12 +66,17 @@ answered(c, i, named) := answer if {
 	"withheld": [],
 	"codes": sort(lacking(c, i)),
 	"obligations": [],
-	"flags": flags(input.checks[c], named),
+	"flags": flags(c, named),
 }
 
-explained(c, i) := sort(codes) if {
-	codes := field_answers.reasons[c][i]
-} else := []
+# Nothing is to be explained where nothing is withheld and the answer is not weaker than what was asked.
+explained(word, action, withheld, c, i) := [] if {
+	withheld == 0
+	word != "verify_only"
+} else := [] if {
+	withheld == 0
+	action == "verify"
+} else := sort(field_answers.reasons[c][i])
 
 # The first that applies: the check is refused as a whole; the item is barred; the caller has no value to compare; nothing but
 # numbers of identity documents was asked of an open item; no grant covers the item. What nothing explains is denied all the same.
@@ -81,39 +92,34 @@ lacking(c, i) := case_refusals.refusals[c] if {
 	grants_held.reasons[c][i]
 } else := {"policy.unavailable"}
 
-outcome(check, ask, withheld, duties) := "model_only" if {
-	check.action == "model"
+outcome(action, verification, withheld, handled) := "model_only" if {
+	action == "model"
 } else := "verify_only" if {
-	field_answers.verifying(check, ask)
+	field_answers.verifying(action, verification)
 } else := "permit_masked" if {
-	count(withheld) > 0
+	withheld > 0
 } else := "permit_masked" if {
-	some duty in duties
+	some duty in handled
 	duty.code in {"mask", "band"}
 } else := "permit"
 
-basis(c, i) := "person" if {
-	input.checks[c].grants[grants_held.cover[c][i][3]].by == "person"
+basis(g, c, provision) := "person" if {
+	input.checks[c].grants[g].by == "person"
 } else := "grant" if {
-	grants_held.cover[c][i]
+	g != null
 } else := "open" if {
-	asks[c][i].entry.provision in {"open", "open_except_fields"}
+	provision in {"open", "open_except_fields"}
 } else := "model"
 
-flags(check, named) := ["disputed"] if {
-	named in check.disputed
+flags(c, named) := ["disputed"] if {
+	named in input.checks[c].disputed
 } else := []
 
-# What the action asked, wholly: detail for detail, a match for a verification, a model's output for a model.
-full(action, items) if {
-	count(items) > 0
+# Full is what the action asked, wholly: detail for detail, a match for a verification, a model's output for a model.
+overall(action, outcomes, withheld) := "full" if {
+	withheld == 0
 	wish := object.get({"verify": "verify_only", "model": "model_only"}, action, "permit")
-	{line.outcome | line := items[_]} == {wish}
-	{f | f := items[_].withheld[_]} == set()
-} else := false
-
-overall(true, _) := "full"
-
-overall(false, items) := "none" if {line.outcome | line := items[_]} - {"deny"} == set()
-
-overall(false, items) := "partial" if {line.outcome | line := items[_]} - {"deny"} != set()
+	outcomes == {wish}
+} else := "none" if {
+	count(outcomes - {"deny"}) == 0
+} else := "partial"

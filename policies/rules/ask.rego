@@ -12,34 +12,44 @@ import data.consent.field_sets
 # title: Asks by check and position; none for a refused check
 asks := [asked |
 	check := input.checks[c]
-	asked := [ask |
+	asked := {i: ask |
 		sound[c]
 		line := check.items[i]
-		entry := object.get(field_sets.table, [check.purpose, line.item], field_sets.nothing)
-		requested := requested_fields(check, line, entry)
-		givable := requested & entry.givable
-		free := free_fields(check, line, entry, givable)
-		ask := {
-			"item": line.item,
-			"entry": entry,
-			"requested": requested,
-			"givable": givable,
-			"free": free,
-			"wanted": wanted_fields(check, givable, free),
-		}
-	]
+		ask := ask_of(check.purpose, line.item, line.fields, check.ticket, check.action, check.service)
+	}
 ]
 
-requested_fields(_, line, _) := {f | some f in line.fields} if line.fields != null
-
-requested_fields(check, line, entry) := entry.every_field if {
-	line.fields == null
-	check.ticket == null
+# METADATA
+# title: What is asked by such words
+# description: |
+#   Nothing but the words decides, so that an engine answers for equal words once. `unlisted` are fields that the
+#   item does not have.
+ask_of(purpose, code, fields, ticket, action, service) := ask if {
+	entry := object.get(field_sets.table, [purpose, code], field_sets.nothing)
+	requested := requested_fields(fields, ticket, code, entry)
+	givable := requested & entry.givable
+	free := free_fields(action, code, entry, givable)
+	ask := {
+		"item": code,
+		"entry": entry,
+		"requested": requested,
+		"givable": givable,
+		"free": free,
+		"wanted": wanted_fields(service, givable, free),
+		"unlisted": requested - entry.every_field,
+	}
 }
 
-requested_fields(check, line, _) := {f | f := check.ticket.items[line.item][_]} if {
-	line.fields == null
-	check.ticket != null
+requested_fields(fields, _, _, _) := {f | some f in fields} if fields != null
+
+requested_fields(fields, ticket, _, entry) := entry.every_field if {
+	fields == null
+	ticket == null
+}
+
+requested_fields(fields, ticket, code, _) := {f | some f in object.get(ticket, ["items", code], [])} if {
+	fields == null
+	ticket != null
 }
 
 # METADATA
@@ -48,11 +58,10 @@ requested_fields(check, line, _) := {f | f := check.ticket.items[line.item][_]} 
 #   Fields that the official lists share openly. A registered joint model reads commercial data without a grant, because no detail
 #   leaves the platform; personal data it does not.
 # custom: {clause: 国办发〔2021〕52号 二(六), 附件; 国办发〔2024〕15号 附件}
-free_fields(check, _, entry, givable) := givable & entry.free if check.action != "model"
+free_fields(action, _, entry, givable) := givable & entry.free if action != "model"
 
-free_fields(check, line, entry, givable) := free if {
-	check.action == "model"
-	commercial := givable - field_sets.personal(givable, line.item)
+free_fields("model", code, entry, givable) := free if {
+	commercial := givable - field_sets.personal(givable, code)
 	modelled := {f | some f in commercial; entry.provision in {"grant", "verify"}; entry.consent_subject == "enterprise"}
 	free := (givable & entry.free) | modelled
 }
@@ -61,6 +70,6 @@ free_fields(check, line, entry, givable) := free if {
 # title: What only a grant can give
 # description: In bulk, a grant of one enterprise gives nothing.
 # custom: {clause: 国办发〔2021〕52号 二(六), 四(九)}
-wanted_fields(check, givable, free) := givable - free if check.service == "single"
+wanted_fields(service, givable, free) := givable - free if service == "single"
 
-wanted_fields(check, _, _) := set() if check.service != "single"
+wanted_fields(service, _, _) := set() if service != "single"

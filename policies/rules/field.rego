@@ -13,11 +13,11 @@ import data.consent.item_bars.fit
 # title: Asks whose answer is at most match or no match
 # description: The caller wants a verification, or the lists share the item in no other way.
 # custom: {clause: 国办发〔2021〕52号 注2; 发改办财金〔2022〕299号 三}
-verifying(check, _) if check.action == "verify"
+verifying(action, _) if action == "verify"
 
-verifying(check, ask) if {
-	check.action != "model"
-	ask.entry.verification == true
+verifying(action, verification) if {
+	action != "model"
+	verification == true
 }
 
 # METADATA
@@ -38,37 +38,47 @@ given := [rows |
 	check := input.checks[c]
 	rows := {i: fields |
 		some i, may in offered[c]
-		fields := compared(check, asks[c][i], check.items[i].claimed, may)
+		fields := compared(check.items[i].claimed, c, i, may)
 		count(fields) > 0
 	}
 ]
 
-compared(_, _, claimed, fields) := fields if claimed == null
+compared(claimed, _, _, fields) := fields if claimed == null
 
-compared(check, ask, claimed, fields) := fields if {
+compared(claimed, c, i, fields) := fields if {
 	claimed != null
-	not verifying(check, ask)
+	not verifying(input.checks[c].action, asks[c][i].entry.verification)
 }
 
-compared(check, ask, claimed, fields) := fields & {f | some f in claimed} if {
+compared(claimed, c, i, fields) := fields & {f | some f in claimed} if {
 	claimed != null
-	verifying(check, ask)
+	verifying(input.checks[c].action, asks[c][i].entry.verification)
 }
+
+# METADATA
+# title: Requested fields that the answer does not give
+withheld := [rows |
+	answered := given[c]
+	rows := {i: fields |
+		some i, named in answered
+		fields := asks[c][i].requested - named
+	}
+]
 
 # METADATA
 # title: Answers to be explained
 # description: Something is withheld, or less was given than the action asked.
 lessened contains [c, i] if {
-	some c, rows in given
+	some c, rows in withheld
 	some i, fields in rows
-	count(asks[c][i].requested - fields) > 0
+	count(fields) > 0
 }
 
 lessened contains [c, i] if {
 	some c, rows in given
 	some i, _ in rows
 	input.checks[c].action != "verify"
-	verifying(input.checks[c], asks[c][i])
+	verifying(input.checks[c].action, asks[c][i].entry.verification)
 }
 
 # METADATA
@@ -126,5 +136,5 @@ reasons[c][i] contains "mode.verification_only" if {
 reasons[c][i] contains "mode.verification_only" if {
 	some [c, i] in lessened
 	input.checks[c].action != "verify"
-	verifying(input.checks[c], asks[c][i])
+	verifying(input.checks[c].action, asks[c][i].entry.verification)
 }

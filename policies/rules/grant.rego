@@ -43,6 +43,7 @@ needing := [waiting |
 usable := [passing |
 	waiting := needing[c]
 	check := input.checks[c]
+	unconfined := names_no_limits(check)
 	passing := {g |
 		count(waiting) > 0
 		check.subject.verified == true
@@ -52,9 +53,7 @@ usable := [passing |
 		covers[held.action][check.action]
 		lasting(check, held)
 		same_purpose(check, held)
-		through(check, held)
-		processed(check, held)
-		in_range(check, held)
+		within(unconfined, check, held)
 		unspent(held)
 	}
 ]
@@ -247,6 +246,23 @@ unrevoked(held) if {
 lasting(check, held) if {
 	is_number(held.valid_until)
 	check.now < held.valid_until
+}
+
+# Most checks name no conduit, no processor and no range.
+names_no_limits(check) if {
+	check.via == []
+	check.processor == null
+	check.data_from == null
+	check.data_to == null
+} else := false
+
+within(unconfined, _, _) if unconfined == true
+
+within(unconfined, check, held) if {
+	unconfined == false
+	through(check, held)
+	processed(check, held)
+	in_range(check, held)
 }
 
 through(check, _) if check.via == []

@@ -17,7 +17,7 @@ fit := [fitting |
 	fitting := {i |
 		ask := asked[i]
 		count(ask.givable) > 0
-		ask.requested - ask.entry.every_field == set()
+		count(ask.unlisted) == 0
 		profiled(check, ask.item)
 		ticketed(check, ask)
 		served(check, ask)

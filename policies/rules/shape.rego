@@ -1,8 +1,8 @@
 # METADATA
-# title: Fields of items for purposes, sorted once for all cases of the input
+# title: Fields of items for purposes
 # description: |
 #   Which fields of an item a purpose needs, which are a third party's or numbers of identity documents, and which are shared
-#   openly: sets that depend on no case, built once for each purpose and item that the input names.
+#   openly: sets that depend on no case, so that an engine builds them once for each purpose and item that the input names.
 package consent.field_sets
 
 import data.consent.cases_judged.cases
@@ -56,7 +56,7 @@ sets[purpose][code] := entry if {
 table := sets
 
 # METADATA
-# title: What stands for an item that is not in the table
+# title: What stands for an item without entry
 nothing := {
 	"every_field": set(),
 	"needed": set(),
