@@ -5,6 +5,7 @@ code; a malformed parameter is refused as a whole, without one.
 """
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from consent.grants.model import Detail
 MAX_BYTES = 65_536
 MAX_DETAILS = 80
 
+_PLACE = re.compile(r"\$(?:\[[0-9]+\]|\.[a-z_]+)*")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -35,8 +37,10 @@ def parse_details(body: str | bytes) -> tuple[Detail, ...]:
         value = json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
         details = msgspec.convert(value, tuple[Detail, ...], strict=True)
     except msgspec.ValidationError as error:
-        # The path is made of our member names and positions; the rest of the text may repeat a word of the caller.
-        raise _invalid("known members of the right shape", str(error).partition(" - at `")[2].rstrip("`")) from None
+        # The path at the end is made of our member names and positions. What stands before it may be a word of the caller, written so
+        # as to look like a path.
+        place = str(error).rpartition(" - at `")[2].rstrip("`")
+        raise _invalid("known members of the right shape", place if _PLACE.fullmatch(place) else None) from None
     except (ValueError, RecursionError):
         raise _invalid("JSON, each member once") from None
     if not 1 <= len(details) <= MAX_DETAILS:

@@ -219,3 +219,17 @@ def test_any_value_of_any_member_is_read_or_refused(member: str, value) -> None:
     completed = detail.completed(identifier="d1", fields=["x"])
     assert completed.valid_until < datetime(2200, 1, 1, tzinfo=UTC)
     assert completed.to_policy()["identifier"] == completed.name
+
+
+@pytest.mark.parametrize(
+    ("members", "place"),
+    [
+        ({"张三` - at `$.Zhang San": 1}, "authorization_details[0]"),
+        ({"frequency": {"x` - at `$.zhang": 1}}, "authorization_details[0].frequency"),
+        ({"necessity": "x` - at `$[0].zhang"}, "authorization_details[0].necessity"),
+    ],
+    ids=["unknown", "nested", "value"],
+)
+def test_what_looks_like_a_place_is_not_repeated(members: dict[str, object], place: str):
+    """The decoder quotes the caller's words before it names the place; only the place is ours to repeat."""
+    assert refused(json.dumps([PLAIN | members], ensure_ascii=False)).member == place
