@@ -32,7 +32,7 @@ BACKWARD_LIMIT = timedelta(minutes=5)
 
 _LOCK = text(f"select pg_advisory_xact_lock({LEDGER_LOCK})")
 _HEAD = text(
-    "select clock_timestamp() as clock, head.* from (select) as one"
+    "select clock_timestamp() as clock, (select max(size) from ledger_head) as signed, head.* from (select) as one"
     " left join lateral (select idx, leaf, time from ledger_record order by idx desc limit 1) as head on true"
 )
 _BLOB = text("insert into ledger_blob (sha256, media_type, body) values (:sha256, :media_type, :body) on conflict do nothing")
@@ -47,6 +47,19 @@ class ClockRefused(Unavailable):
         super().__init__(
             "数据库时钟明显落后于账本的最新记录，暂不能写入。请运维人员校准时钟。",
             "The database clock is over five minutes behind the newest record. Nothing is recorded until an operator sets it right.",
+        )
+
+
+class TailMissing(Unavailable):
+    """Fewer records stand than were signed: nothing may be appended, or the ledger would fork from what outsiders hold."""
+
+    code = "ledger.broken"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "账本记录少于已签名的检查点，已停止写入。请保全现场并核查。",
+            "There are fewer records than a signed checkpoint covers: records were removed or an old backup was restored."
+            " Nothing is recorded until an operator has looked.",
         )
 
 
@@ -136,12 +149,15 @@ async def write(engine: AsyncEngine) -> AsyncIterator[LedgerTransaction]:
         DatabaseUnavailable: no connection, no lock within lock_timeout, or the connection was lost (then it is not known whether the
             transaction was committed).
         ClockRefused: the database's clock is too far behind the newest record.
+        TailMissing: records that were signed are gone.
     """
     with db.guard():
         async with engine.connect() as connection, connection.begin():
             await connection.execute(_LOCK)
             head = (await connection.execute(_HEAD)).one()
             clock = truncate(head.clock)
+            if (head.signed or 0) > (0 if head.idx is None else head.idx + 1):
+                raise TailMissing
             if head.idx is None:
                 transaction = LedgerTransaction(connection, clock, 0, FIRST_PREV)
             else:

@@ -17,7 +17,8 @@ from consent.db import create_engine
 from consent.embedded import EmbeddedPostgres
 from consent.errors import DatabaseUnavailable
 from consent.ledger.events import StaffRegistered
-from consent.ledger.writer import ClockRefused, OtherLedger, ensure_genesis, write
+from consent.ledger.signer import Signer
+from consent.ledger.writer import ClockRefused, OtherLedger, TailMissing, ensure_genesis, write
 from consent.migrations import migrate
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, decode_record
@@ -257,3 +258,17 @@ async def test_a_server_that_is_killed_under_load_keeps_what_it_acknowledged(tmp
         assert size > acknowledged > 0
         assert await _append(engine) == size
         await engine.dispose()
+
+
+async def test_nothing_is_appended_behind_a_signed_head(engine: AsyncEngine, owner_engine: AsyncEngine, signer: Signer):
+    """When records that were signed are gone, a new record would fork the ledger: refused, and nothing is written."""
+    async with write(engine) as transaction:
+        transaction.append(staff(1))
+    await signer.sign_now()
+    async with owner_engine.begin() as owner:
+        await owner.execute(text("alter table ledger_record disable trigger user"))
+        await owner.execute(text("delete from ledger_record where idx >= 1"))
+    with pytest.raises(TailMissing):
+        async with write(engine) as transaction:
+            transaction.append(staff(2))
+    assert await count(engine) == 1
