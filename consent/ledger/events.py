@@ -114,12 +114,10 @@ class StaffRegistered(Event, frozen=True):
     role: Literal["operator", "regulator", "auditor"]
 
 
-class StaffChanged(Event, frozen=True):
+class StaffChanged(StaffRegistered, frozen=True):
     """The state after a change."""
 
     TYPE: ClassVar[str] = "staff.changed"
-    staff: Id
-    role: Literal["operator", "regulator", "auditor"]
     status: Literal["active", "locked", "closed"]
 
 
@@ -132,13 +130,10 @@ class SubjectRegistered(Event, frozen=True):
     level: Literal["registered", "real_name"]
 
 
-class SubjectChanged(Event, frozen=True):
+class SubjectChanged(SubjectRegistered, frozen=True):
     """That somebody's level or status changed. The commitment is fresh: nothing joins it to the registration but the salts."""
 
     TYPE: ClassVar[str] = "subject.changed"
-    commitment: Digest
-    kind: Literal["enterprise", "sole_trader", "cooperative", "person"]
-    level: Literal["registered", "real_name"]
     status: Literal["active", "suspended", "closed"]
 
 
@@ -261,19 +256,6 @@ class GrantRefused(Event, frozen=True):
     notice: Notice
 
 
-class GrantNarrowed(Event, frozen=True):
-    """Some details ended; `remaining` are those still granted."""
-
-    TYPE: ClassVar[str] = "grant.narrowed"
-    grant: Id
-    version: Number
-    institution: Id
-    subject: Pseudonym
-    actor: GrantActor
-    removed: Annotated[tuple[Identifier, ...], Meta(max_length=128)]
-    remaining: Annotated[tuple[Identifier, ...], Meta(max_length=128)]
-
-
 class GrantRevoked(Event, frozen=True):
     """The whole grant ended."""
 
@@ -285,26 +267,24 @@ class GrantRevoked(Event, frozen=True):
     actor: GrantActor
 
 
-class GrantSuspended(Event, frozen=True):
+class GrantNarrowed(GrantRevoked, frozen=True):
+    """Some details ended; `remaining` are those still granted."""
+
+    TYPE: ClassVar[str] = "grant.narrowed"
+    removed: Annotated[tuple[Identifier, ...], Meta(max_length=128)]
+    remaining: Annotated[tuple[Identifier, ...], Meta(max_length=128)]
+
+
+class GrantSuspended(GrantRevoked, frozen=True):
     """The operator holds the grant; nothing is permitted on it meanwhile."""
 
     TYPE: ClassVar[str] = "grant.suspended"
-    grant: Id
-    version: Number
-    institution: Id
-    subject: Pseudonym
-    actor: GrantActor
 
 
-class GrantResumed(Event, frozen=True):
+class GrantResumed(GrantRevoked, frozen=True):
     """The grant counts again as it was."""
 
     TYPE: ClassVar[str] = "grant.resumed"
-    grant: Id
-    version: Number
-    institution: Id
-    subject: Pseudonym
-    actor: GrantActor
 
 
 class DecidedItem(_Data, frozen=True):
