@@ -24,6 +24,7 @@ from consent.web.templates import page
 
 _log = logging.getLogger("consent.web")
 _MEMBER = re.compile(r"[a-z][a-z0-9_.\[\]-]{0,99}")
+_RETRY_SECONDS = "2"
 _PASSED_ON = frozenset({"allow", "retry-after", "www-authenticate"})
 
 PROBLEM_TYPE = "application/problem+json"
@@ -139,6 +140,8 @@ def _reply(
     headers: Mapping[str, str] | None = None,
 ) -> Response[Any]:
     passed = {name: value for name, value in (headers or {}).items() if name.lower() in _PASSED_ON}
+    if status == 503:
+        passed.setdefault("retry-after", _RETRY_SECONDS)
     if wants_page(request):
         return page("problem.html", status=status, headers=passed, problem=problem, status_code=status, zh=zh, en=en)
     body = {

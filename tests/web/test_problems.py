@@ -171,6 +171,7 @@ async def test_database_away_is_503_on_every_page(dead_engine: AsyncEngine) -> N
     for path in ("/", "/my/grants", "/my/history", "/my/grants/x", "/login", "/authorize/consent"):
         reply = await browser.open(path)
         assert reply.status_code == 503, path
+        assert int(reply.headers["retry-after"]) >= 1, path
         assert "数据库暂不可用" in reply.text
 
 
