@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent import db
 from consent.decisions.schema import Delivery
 from consent.errors import Conflict, InvalidRequest, NotFound
-from consent.ledger.events import AccessDelivered, DeliveredItem
+from consent.ledger.events import AccessDelivered
+from consent.ledger.parts import DeliveredItem
 from consent.ledger.writer import write
 from consent.parties.access import AnyChecker
 

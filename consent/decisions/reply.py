@@ -16,7 +16,7 @@ from consent.catalogue.model import Catalogue
 from consent.decisions.answers import CheckAnswer, ItemAnswer
 from consent.decisions.codes import solutions
 from consent.decisions.model import UNKNOWN, Decided
-from consent.ledger import events
+from consent.ledger import events, parts
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,7 +74,7 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         codes=tuple(answer.codes),
         redeems=decided.redeems,
         attested=check.attested,
-        uses=tuple(events.Use(grant=use.grant_id, identifier=f"d{use.seq}", period=use.period, used=use.used) for use in decided.uses),
+        uses=tuple(parts.Use(grant=use.grant_id, identifier=f"d{use.seq}", period=use.period, used=use.used) for use in decided.uses),
         policy=answer.revision,
         catalogue=catalogue.version,
     )
@@ -100,9 +100,9 @@ def _item(item: ItemAnswer) -> dict[str, Any]:
     }
 
 
-def _decided_item(item: ItemAnswer, requested: tuple[str, ...] | None, catalogue: Catalogue) -> events.DecidedItem:
+def _decided_item(item: ItemAnswer, requested: tuple[str, ...] | None, catalogue: Catalogue) -> parts.DecidedItem:
     known = item.item in catalogue.items
-    return events.DecidedItem(
+    return parts.DecidedItem(
         item=item.item if known else UNKNOWN,
         fields_requested=None if requested is None else _fields(requested, item.item, catalogue),
         outcome=item.outcome,

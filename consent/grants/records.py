@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.clock import format_instant
 from consent.grants.model import Actor, ActorKind, Detail, Grant, Refused, ledger_identifier
-from consent.ledger import events
+from consent.ledger import events, parts
 from consent.parties.pseudonyms import pseudonym_for
 
 
@@ -22,9 +22,9 @@ class ChangeMembers(TypedDict):
     actor: ActorKind
 
 
-def ledger_detail(seq: int, detail: Detail) -> events.Detail:
+def ledger_detail(seq: int, detail: Detail) -> parts.Detail:
     """One entry of `details`; `seq` is the detail's place in its request, from 1."""
-    return events.Detail(
+    return parts.Detail(
         identifier=ledger_identifier(seq),
         item=detail.item,
         action=detail.action,
@@ -34,7 +34,7 @@ def ledger_detail(seq: int, detail: Detail) -> events.Detail:
         necessity=detail.necessity,
         data_from=None if detail.data_from is UNSET else detail.data_from.isoformat(),
         valid_until=format_instant(detail.valid_until),
-        frequency=None if detail.frequency is UNSET else events.Frequency(max=detail.frequency.max, per=detail.frequency.per),
+        frequency=None if detail.frequency is UNSET else parts.Frequency(max=detail.frequency.max, per=detail.frequency.per),
         retention_days=detail.retention_days or None,
         via=detail.via,
         processor=detail.processor or None,
@@ -51,10 +51,10 @@ def approved_event(grant: Grant, refused: Sequence[tuple[int, Refused]], pseudon
         subject=pseudonym,
         by=grant.granted_by,
         channel=grant.channel,
-        notice=events.Notice(version=grant.notice_version, sha256=grant.notice_sha256.hex()),
+        notice=parts.Notice(version=grant.notice_version, sha256=grant.notice_sha256.hex()),
         details=tuple(ledger_detail(item.seq, item.detail) for item in grant.items),
         refused=tuple(
-            events.RefusedDetail(identifier=ledger_identifier(seq), item=entry.detail.item, code=entry.code) for seq, entry in refused
+            parts.RefusedDetail(identifier=ledger_identifier(seq), item=entry.detail.item, code=entry.code) for seq, entry in refused
         ),
     )
 

@@ -33,7 +33,7 @@ from consent.grants.model import (
     ledger_identifier,
 )
 from consent.grants.records import approved_event, change_members
-from consent.ledger import events
+from consent.ledger import events, parts
 from consent.ledger.writer import LedgerTransaction
 from consent.parties import store as parties
 from consent.parties.model import Institution, Subject
@@ -153,7 +153,7 @@ async def refuse(tx: LedgerTransaction, *, request_id: str, institution_id: str,
     if await store.grant_of_request(tx.connection, request_id) is not None:
         raise Conflict("该授权请求已处理。", "This request has been answered.", code="request.answered")
     pseudonym = await pseudonym_for(tx.connection, institution_id, enterprise.identifier)
-    shown = events.Notice(version=notice.version, sha256=notice.sha256.hex())
+    shown = parts.Notice(version=notice.version, sha256=notice.sha256.hex())
     tx.append(events.GrantRefused(request=request_id, institution=institution_id, subject=pseudonym, notice=shown))
 
 

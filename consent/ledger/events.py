@@ -8,18 +8,15 @@ matches what it wrote against the type's grammar, so a struct that was built wit
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from consent.ledger.grammar import compile_grammar
-from consent.ledger.values import Count, Day, Digest, Id, Identifier, Instant, Number, Origin, Period, Pseudonym, Sha256, Version
-from consent.ledger.words import Action, Code, Field, GrantActor, InstitutionKind, InstitutionStatus, Item, Word
+from consent.ledger.parts import DecidedItem, DeliveredItem, Details, Notice, Part, Product, RefusedDetail, Use, Verdict
+from consent.ledger.values import Count, Day, Digest, Id, Identifier, Instant, Number, Origin, Pseudonym, Sha256, Version
+from consent.ledger.words import Action, Code, GrantActor, InstitutionKind, InstitutionStatus, Item, Word
 
 
-class _Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all parts: every member is written, also when it is null."""
-
-
-class Event(_Data, frozen=True):
+class Event(Part, frozen=True):
     """Base of all record types."""
 
     TYPE: ClassVar[str]
@@ -46,14 +43,6 @@ class PolicyActivated(Event, frozen=True):
     TYPE: ClassVar[str] = "policy.activated"
     revision: Version
     sha256: Sha256
-
-
-class Product(_Data, frozen=True):
-    """`items` null: all that the purpose matrix needs."""
-
-    code: Id
-    purposes: Annotated[tuple[Word, ...], Meta(max_length=16)]
-    items: Annotated[tuple[Item, ...], Meta(max_length=128)] | None
 
 
 class InstitutionRegistered(Event, frozen=True):
@@ -152,34 +141,6 @@ class SubjectUnlinked(SubjectLinked, frozen=True):
     TYPE: ClassVar[str] = "subject.unlinked"
 
 
-class Frequency(_Data, frozen=True):
-    """At most `max` uses in each period."""
-
-    max: Number
-    per: Literal["day", "month", "total"]
-
-
-class Detail(_Data, frozen=True):
-    """One authorization detail (RFC 9396 §2): one item, purpose and action. `fields` is always explicit."""
-
-    identifier: Identifier
-    item: Item
-    action: Action
-    purpose: Word
-    product: Id | None
-    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
-    necessity: Literal["required", "optional"]
-    data_from: Day | None
-    valid_until: Instant
-    frequency: Frequency | None
-    retention_days: Number | None
-    via: Annotated[tuple[Id, ...], Meta(max_length=16)]
-    processor: Id | None
-
-
-Details = Annotated[tuple[Detail, ...], Meta(max_length=128)]
-
-
 class GrantRequested(Event, frozen=True):
     """An institution asks (RFC 9126); nothing is granted yet."""
 
@@ -192,17 +153,6 @@ class GrantRequested(Event, frozen=True):
     catalogue: Version
 
 
-class Verdict(_Data, frozen=True):
-    """What was wrong with one detail of a refused request. `identifier_digest` is salted: the identifier is the caller's own text."""
-
-    identifier_digest: Digest
-    item: Item
-    action: Action
-    purpose: Word
-    verdict: Literal["keep", "downgrade", "refuse"]
-    codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
-
-
 class GrantRequestRefused(Event, frozen=True):
     """An over-broad request, refused as a whole."""
 
@@ -213,21 +163,6 @@ class GrantRequestRefused(Event, frozen=True):
     verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=128)]
     policy: Version
     catalogue: Version
-
-
-class Notice(_Data, frozen=True):
-    """The risk notice that was acknowledged; its text is the blob of that digest."""
-
-    version: Version
-    sha256: Sha256
-
-
-class RefusedDetail(_Data, frozen=True):
-    """A requested detail that the subject left out."""
-
-    identifier: Identifier
-    item: Item
-    code: Code
 
 
 class GrantApproved(Event, frozen=True):
@@ -287,29 +222,6 @@ class GrantResumed(GrantRevoked, frozen=True):
     TYPE: ClassVar[str] = "grant.resumed"
 
 
-class DecidedItem(_Data, frozen=True):
-    """The answer for one item. `fields_requested` null: all of the item."""
-
-    item: Item
-    fields_requested: Annotated[tuple[Field, ...], Meta(max_length=128)] | None
-    outcome: Literal["permit", "permit_masked", "verify_only", "model_only", "deny"]
-    basis: Literal["open", "grant", "person", "model"] | None
-    grant: Id | None
-    identifier: Identifier | None
-    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
-    withheld: Annotated[tuple[Field, ...], Meta(max_length=128)]
-    codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
-
-
-class Use(_Data, frozen=True):
-    """A counted use: how often the granted detail was used in the period, this use included."""
-
-    grant: Id
-    identifier: Identifier
-    period: Period
-    used: Number
-
-
 class AccessDecided(Event, frozen=True):
     """One check and its answer. `attested`: whose word it is that the data was asked for.
 
@@ -341,13 +253,6 @@ class AccessDecided(Event, frozen=True):
     uses: Annotated[tuple[Use, ...], Meta(max_length=128)]
     policy: Version
     catalogue: Version
-
-
-class DeliveredItem(_Data, frozen=True):
-    """Fields that were really served."""
-
-    item: Item
-    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
 
 
 class AccessDelivered(Event, frozen=True):

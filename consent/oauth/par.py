@@ -23,7 +23,7 @@ from consent.errors import PolicyUnavailable
 from consent.grants.details import parse_details
 from consent.grants.model import Detail
 from consent.grants.records import ledger_detail
-from consent.ledger import events
+from consent.ledger import events, parts
 from consent.ledger.writer import write
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
 from consent.oauth.authentication import Authenticated, RegisteredClient
@@ -216,10 +216,10 @@ async def _record_refusal(
         tx.append_encoded(event.TYPE, data)
 
 
-def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, identifier_digest: str) -> events.Verdict:
+def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, identifier_digest: str) -> parts.Verdict:
     """A verdict as the ledger holds it: whatever the caller wrote that names nothing of ours stands as `unknown` (design §3.9)."""
     is_word = detail.purpose in catalogue.purposes or detail.purpose in catalogue.not_financing
-    return events.Verdict(
+    return parts.Verdict(
         identifier_digest=identifier_digest,
         item=detail.item if detail.item in catalogue.items else "unknown",
         action=detail.action,

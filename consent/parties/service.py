@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.clock import format_instant
 from consent.errors import Conflict, InvalidRequest, NotFound
-from consent.ledger import events
+from consent.ledger import events, parts
 from consent.ledger.writer import LedgerTransaction
 from consent.parties import store
 from consent.parties.access import PLATFORM_KINDS, SCOPES
@@ -88,7 +88,7 @@ def _snapshot(institution: Institution) -> dict[str, Any]:
         "assessed_until": None if institution.assessed_until is None else format_instant(institution.assessed_until),
         "purposes": institution.purposes,
         "own_items": institution.own_items,
-        "products": tuple(events.Product(code=p.code, purposes=p.purposes, items=p.items) for p in institution.products),
+        "products": tuple(parts.Product(code=p.code, purposes=p.purposes, items=p.items) for p in institution.products),
     }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from consent.ledger.events import AccessDecided, DecidedItem, encode
+from consent.ledger.events import AccessDecided, encode
+from consent.ledger.parts import DecidedItem
 from consent.ledger.writer import write
 from tests.bench.world import CATALOGUE, ITEMS, Place
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent.ledger import events
+from consent.ledger import events, parts
 from consent.ledger.grammar import compile_grammar
 from consent_audit.record import encode_data
 
@@ -15,18 +15,18 @@ PSEUDONYM = "p_" + "a" * 22
 DIGEST = "b" * 43
 SHA = "c" * 64
 AT = "2026-11-20T08:00:00.000Z"
-DETAIL = events.Detail(
+DETAIL = parts.Detail(
     identifier="d1", item="N21-03-04", action="query", purpose="pre_loan", product=None, fields=("N21-03-04.03",), necessity="required",
-    data_from="2025-01-01", valid_until=AT, frequency=events.Frequency(max=4, per="day"), retention_days=365, via=("credit-link",),
+    data_from="2025-01-01", valid_until=AT, frequency=parts.Frequency(max=4, per="day"), retention_days=365, via=("credit-link",),
     processor=None,
 )  # fmt: skip
 INSTITUTION = {
     "institution": "bank-1", "kind": "bank", "status": "active", "agreement": "2026-1", "assessed_from": AT, "assessed_until": None,
-    "purposes": ("pre_loan",), "own_items": (), "products": (events.Product(code="tax-loan-01", purposes=("pre_loan",), items=None),),
+    "purposes": ("pre_loan",), "own_items": (), "products": (parts.Product(code="tax-loan-01", purposes=("pre_loan",), items=None),),
 }  # fmt: skip
 GRANT = {"grant": "_" * 22, "version": 2, "institution": "bank-1", "subject": PSEUDONYM, "actor": "subject"}
-NOTICE = events.Notice(version="2026-1", sha256=SHA)
-ITEM = events.DecidedItem(
+NOTICE = parts.Notice(version="2026-1", sha256=SHA)
+ITEM = parts.DecidedItem(
     item="NB-03", fields_requested=None, outcome="deny", basis=None, grant=None, identifier=None, fields=(), withheld=("NB-03.01",),
     codes=("item.not_granted",),
 )  # fmt: skip
@@ -47,11 +47,11 @@ SAMPLES: list[events.Event] = [
     events.GrantRequested(request="r", institution="bank-1", client="c-1", details=(DETAIL, DETAIL), policy="p", catalogue="c"),
     events.GrantRequestRefused(
         request="r", institution="bank-1", client="c-1", policy="p", catalogue="c",
-        verdicts=(events.Verdict(identifier_digest=DIGEST, item="unknown", action="unknown", purpose="x", verdict="refuse", codes=()),),
+        verdicts=(parts.Verdict(identifier_digest=DIGEST, item="unknown", action="unknown", purpose="x", verdict="refuse", codes=()),),
     ),
     events.GrantApproved(
         grant="g", version=1, request=None, institution="bank-1", subject=PSEUDONYM, by="enterprise", channel="online", notice=NOTICE,
-        details=(DETAIL,), refused=(events.RefusedDetail(identifier="d2", item="N21-03-01A", code="item.not_granted"),),
+        details=(DETAIL,), refused=(parts.RefusedDetail(identifier="d2", item="N21-03-01A", code="item.not_granted"),),
     ),
     events.GrantRefused(request="r", institution="bank-1", subject=PSEUDONYM, notice=NOTICE),
     events.GrantNarrowed(**GRANT, removed=("d1",), remaining=("d2", "d10")),
@@ -60,9 +60,9 @@ SAMPLES: list[events.Event] = [
         id="a", institution="unknown", platform=None, client="c-1", subject="unknown", action="query", purpose="marketing", product=None,
         loan=DIGEST, model="unknown", processor="agent-1", via=("credit-link",), data_from="2025-01-01", data_to=None, request=None,
         items=(ITEM,), decision=False, outcome="none", codes=("item.not_granted",), redeems=None,
-        attested="platform", uses=(events.Use(grant="g", identifier="d1", period="2026-11", used=1),), policy="p", catalogue="c",
+        attested="platform", uses=(parts.Use(grant="g", identifier="d1", period="2026-11", used=1),), policy="p", catalogue="c",
     ),
-    events.AccessDelivered(decision="a", platform="platform-1", items=(events.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
+    events.AccessDelivered(decision="a", platform="platform-1", items=(parts.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
     events.ReportRead(report="r", reader="s-1", from_=AT, to=AT, format="csv", first=0, last=None, sha256=SHA),
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consent.ledger import events, values, words
+from consent.ledger import events, parts, values, words
 
 SPEC = (Path(__file__).parents[2] / "docs/spec/ledger.md").read_text(encoding="utf-8")
 LINE = re.compile(r"^ *- ((?:`[a-z_.]+`,? ?)+)\{([^}]*)\}|· ((?:`[a-z_.]+`,? ?)+)\{([^}]*)\}", re.MULTILINE)
@@ -23,8 +23,8 @@ def specified() -> dict[str, list[str]]:
 
 
 PARTS = {
-    "product": events.Product, "detail": events.Detail, "frequency": events.Frequency, "verdict": events.Verdict, "notice": events.Notice,
-    "refused": events.RefusedDetail, "decided": events.DecidedItem, "use": events.Use, "delivered": events.DeliveredItem,
+    "product": parts.Product, "detail": parts.Detail, "frequency": parts.Frequency, "verdict": parts.Verdict, "notice": parts.Notice,
+    "refused": parts.RefusedDetail, "decided": parts.DecidedItem, "use": parts.Use, "delivered": parts.DeliveredItem,
 }  # fmt: skip
 
 

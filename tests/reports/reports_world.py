@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web_world import PASSWORD, Browser, World, make_app
 
-from consent.ledger import events
+from consent.ledger import events, parts
 from consent.ledger.service import export
 from consent.ledger.writer import write
 from consent.parties.accounts import create_account
@@ -44,9 +44,9 @@ async def reader(world: World, role: Any = "regulator") -> Browser:
     return browser
 
 
-def detail(item: str, purpose: str = "pre_loan") -> events.Detail:
+def detail(item: str, purpose: str = "pre_loan") -> parts.Detail:
     """A granted detail."""
-    return events.Detail(
+    return parts.Detail(
         identifier="d1",
         item=item,
         action="query",
@@ -67,7 +67,7 @@ def decided(institution: str, *items: tuple[str, str], purpose: str = "pre_loan"
     """A check by (item, outcome); denials carry a code each."""
     given = [outcome for _, outcome in items if outcome != "deny"]
     lines = tuple(
-        events.DecidedItem(
+        parts.DecidedItem(
             item=item,
             fields_requested=None,
             outcome=outcome,  # type: ignore[arg-type]
@@ -111,10 +111,10 @@ def decided(institution: str, *items: tuple[str, str], purpose: str = "pre_loan"
 
 def something_of_everything() -> list[events.Event]:
     """Two banks and a stranger: requests, refusals, grants, changes, checks of each outcome and attestation, unknown words."""
-    subject, notice = "p_" + "x" * 22, events.Notice(version="2026-01", sha256=sample_parties.NOTICE.sha256.hex())
+    subject, notice = "p_" + "x" * 22, parts.Notice(version="2026-01", sha256=sample_parties.NOTICE.sha256.hex())
     changed = {"grant": "g-1", "institution": "bank-a", "subject": subject, "actor": "subject"}
     requested = {"institution": "bank-a", "client": "bank-a-client", "policy": "p-1", "catalogue": "c-1"}
-    verdict = events.Verdict(
+    verdict = parts.Verdict(
         identifier_digest=DIGEST, item=TAX, action="query", purpose="pre_loan", verdict="refuse", codes=("item.not_necessary",)
     )
     return [

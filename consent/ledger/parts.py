@@ -1,0 +1,104 @@
+"""The parts that records are made of: structs that stand inside several record types (docs/spec/ledger.md)."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from consent.ledger.values import Day, Digest, Id, Identifier, Instant, Number, Period, Sha256, Version
+from consent.ledger.words import Action, Code, Field, Item, Word
+
+
+class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts: every member is written, also when it is null."""
+
+
+class Product(Part, frozen=True):
+    """`items` null: all that the purpose matrix needs."""
+
+    code: Id
+    purposes: Annotated[tuple[Word, ...], Meta(max_length=16)]
+    items: Annotated[tuple[Item, ...], Meta(max_length=128)] | None
+
+
+class Frequency(Part, frozen=True):
+    """At most `max` uses in each period."""
+
+    max: Number
+    per: Literal["day", "month", "total"]
+
+
+class Detail(Part, frozen=True):
+    """One authorization detail (RFC 9396 §2): one item, purpose and action. `fields` is always explicit."""
+
+    identifier: Identifier
+    item: Item
+    action: Action
+    purpose: Word
+    product: Id | None
+    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
+    necessity: Literal["required", "optional"]
+    data_from: Day | None
+    valid_until: Instant
+    frequency: Frequency | None
+    retention_days: Number | None
+    via: Annotated[tuple[Id, ...], Meta(max_length=16)]
+    processor: Id | None
+
+
+Details = Annotated[tuple[Detail, ...], Meta(max_length=128)]
+
+
+class Verdict(Part, frozen=True):
+    """What was wrong with one detail of a refused request. `identifier_digest` is salted: the identifier is the caller's own text."""
+
+    identifier_digest: Digest
+    item: Item
+    action: Action
+    purpose: Word
+    verdict: Literal["keep", "downgrade", "refuse"]
+    codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
+
+
+class Notice(Part, frozen=True):
+    """The risk notice that was acknowledged; its text is the blob of that digest."""
+
+    version: Version
+    sha256: Sha256
+
+
+class RefusedDetail(Part, frozen=True):
+    """A requested detail that the subject left out."""
+
+    identifier: Identifier
+    item: Item
+    code: Code
+
+
+class DecidedItem(Part, frozen=True):
+    """The answer for one item. `fields_requested` null: all of the item."""
+
+    item: Item
+    fields_requested: Annotated[tuple[Field, ...], Meta(max_length=128)] | None
+    outcome: Literal["permit", "permit_masked", "verify_only", "model_only", "deny"]
+    basis: Literal["open", "grant", "person", "model"] | None
+    grant: Id | None
+    identifier: Identifier | None
+    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
+    withheld: Annotated[tuple[Field, ...], Meta(max_length=128)]
+    codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
+
+
+class Use(Part, frozen=True):
+    """A counted use: how often the granted detail was used in the period, this use included."""
+
+    grant: Id
+    identifier: Identifier
+    period: Period
+    used: Number
+
+
+class DeliveredItem(Part, frozen=True):
+    """Fields that were really served."""
+
+    item: Item
+    fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
