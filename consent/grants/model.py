@@ -194,6 +194,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     enterprise_id       whose financing it is for
     enterprise          its 统一社会信用代码
     institution_status  as of the reading
+    verified            whether the enterprise is registered by real name and active
     linked              False if a person granted and is no longer verified or no longer linked to the enterprise
     """
 
@@ -213,6 +214,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     notice_sha256: bytes
     created_at: datetime
     ended_at: datetime | None
+    verified: bool
     linked: bool
     refused: tuple[Refused, ...]
     items: tuple[GrantItem, ...]
@@ -252,7 +254,7 @@ def effective_item_status(grant: Grant, item: GrantItem, now: datetime) -> Statu
         return "revoked"
     if item.detail.valid_until <= now:
         return "expired"
-    if grant.status == "suspended" or grant.institution_status != "active" or not grant.linked:
+    if grant.status == "suspended" or grant.institution_status != "active" or not (grant.verified and grant.linked):
         return "suspended"
     return "active"
 

@@ -112,6 +112,7 @@ async def approve(  # noqa: PLR0913 - each is a fact of the act, and all are nam
         notice_sha256=notice.sha256,
         created_at=tx.time,
         ended_at=None,
+        verified=True,
         linked=True,
         refused=tuple(entry for _, entry in refused),
         items=tuple(items),

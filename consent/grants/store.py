@@ -14,6 +14,7 @@ from consent.grants.model import ActorKind, Detail, Grant, GrantItem, HistoryEnt
 
 _GRANT = """
     select g.id, g.institution_id, i.status as institution_status, g.client_id, g.subject_id, g.enterprise_id, e.uscc as enterprise,
+           e.level = 'real_name' and e.status = 'active' as verified,
            g.request_id, g.version, g.status, g.granted_by, g.channel, g.notice_version, g.notice_sha256, g.created_at, g.ended_at,
            cast(g.refused as text) as refused,
            g.granted_by = 'enterprise' or exists (select 1 from person_link l join subject o on o.id = l.person_id
@@ -96,7 +97,7 @@ _INSERT_ITEM = text("""
 async def insert_grant(connection: AsyncConnection, value: Grant) -> bool:
     """Whether the request had no grant yet."""
     values = msgspec.structs.asdict(value)
-    for name in ("institution_status", "enterprise", "linked", "items", "ended_at"):
+    for name in ("institution_status", "enterprise", "verified", "linked", "items", "ended_at"):
         del values[name]
     values["refused"] = msgspec.json.encode(value.refused).decode()
     if (await connection.execute(_INSERT_GRANT, values)).one_or_none() is None:

@@ -247,6 +247,11 @@ def _hold(grant: Grant) -> Words | None:
             "平台已暂停或限制这家机构，期间它不能凭这份授权取得数据。",
             "The platform has suspended or restricted this institution; it can obtain nothing meanwhile.",
         )
+    if not grant.verified:
+        return Words(
+            "企业的实名登记已停用，机构不能凭这份授权取得数据。",
+            "The enterprise's registration is on hold; nothing can be obtained on this grant meanwhile.",
+        )
     if not grant.linked:
         return Words(
             "您与这家企业的关系已经结束，或您的实名登记已停用，机构不能凭这份同意取得数据。",

@@ -205,3 +205,15 @@ async def test_refusal_is_on_record_and_grants_nothing(engine: AsyncEngine, part
     assert record["type"] == "grant.refused"
     assert record["data"]["subject"] == await pseudonym_for(engine, "bank-a", parties.enterprise.uscc)
     assert (await counts(engine))[1:] == (0, 0, 0)
+
+
+async def test_grant_is_suspended_with_its_enterprise(engine: AsyncEngine, approve, parties) -> None:
+    """While the enterprise's registration is on hold its grants give nothing, and whoever reads them sees so."""
+    grant = await approve()
+    for change in ({"status": "suspended"}, {"status": "active", "level": "registered"}):
+        async with write(engine) as tx:
+            await parties_service.change_subject(tx, parties.enterprise.id, **change)
+        assert effective_status(await reload(engine, grant.id), datetime.now(UTC)) == "suspended"
+    async with write(engine) as tx:
+        await parties_service.change_subject(tx, parties.enterprise.id, level="real_name")
+    assert effective_status(await reload(engine, grant.id), datetime.now(UTC)) == "active"

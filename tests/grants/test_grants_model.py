@@ -14,7 +14,7 @@ from consent.grants.model import Actor, Grant, GrantItem, effective_item_status,
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 
 
-def make_grant(items, status="active", institution_status="active", linked=True) -> Grant:
+def make_grant(items, status="active", institution_status="active", linked=True, verified=True) -> Grant:
     """A grant with items of (stored status, validity relative to now)."""
     subject_id = uuid4()
     return Grant(
@@ -34,6 +34,7 @@ def make_grant(items, status="active", institution_status="active", linked=True)
         notice_sha256=bytes(32),
         created_at=NOW,
         ended_at=None,
+        verified=verified,
         linked=linked,
         refused=(),
         items=tuple(
@@ -54,6 +55,7 @@ GRANTS = st.builds(
     st.sampled_from(["active", "suspended", "revoked"]),
     st.sampled_from(["applied", "active", "rectifying", "suspended", "cancelled"]),
     st.booleans(),
+    st.booleans(),
 )
 
 
@@ -65,6 +67,7 @@ def test_item_is_active_only_if_nothing_speaks_against_it(grant: Grant) -> None:
             (grant.status, item.status, grant.institution_status) == ("active", "active", "active")
             and item.detail.valid_until > NOW
             and grant.linked
+            and grant.verified
         )
         assert (effective_item_status(grant, item, NOW) == "active") == wanted
 
