@@ -1,7 +1,6 @@
 """Records per second of `consent-audit verify` over an export, against plain SHA-256 over the same bytes."""
 
 import hashlib
-import os
 import statistics
 import subprocess
 import sys
@@ -55,6 +54,14 @@ async def measure(place: Place) -> dict[str, Any]:
     }
 
 
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
 def _verify(place: Place, file: Path, vkey: str) -> tuple[float, float]:
     """Seconds, and peak of memory in MiB.
 
@@ -65,9 +72,8 @@ def _verify(place: Place, file: Path, vkey: str) -> tuple[float, float]:
     state.unlink(missing_ok=True)
     command = [sys.executable, "-m", "consent_audit", "verify", str(file), "--key", vkey, "--state", str(state)]
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise BenchFailed(f"consent-audit ended with {process.returncode}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1024
+    # A child's peak begins with that of the process which started it, so a small one stands between.
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", _MEASURE, *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchFailed(f"consent-audit ended with {done.returncode}")
+    return time.perf_counter() - began, int(done.stdout) / 1024
