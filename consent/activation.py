@@ -8,11 +8,12 @@ import hashlib
 from collections.abc import Mapping
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consent import db
 from consent.catalogue.model import Catalogue
 from consent.decisions.bundle import load_bundle
+from consent.errors import Unavailable
 from consent.ledger.events import CatalogueActivated, PolicyActivated
 from consent.ledger.writer import LedgerTransaction, ensure_genesis, write
 from consent.settings import Settings
@@ -20,6 +21,29 @@ from consent.web import notice
 
 _IN_FORCE = text("select distinct on (kind) kind, version from activation order by kind, idx desc")
 _INSERT = text("insert into activation (kind, idx, version, sha256) values (:kind, :idx, :version, :sha256)")
+
+
+class Superseded(Unavailable):
+    """Another release is in force than the one that this process runs."""
+
+    code = "release.superseded"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "本进程的目录或规则版本已被新版本取代，请替换本进程。",
+            "Another catalogue or policy revision is in force than this process has; replace the process.",
+        )
+
+
+async def check_in_force(connection: AsyncConnection, *, catalogue: str, policy: str) -> None:
+    """See that this process's catalogue and policies are the ones in force; otherwise it could only answer 503.
+
+    Raises:
+        Superseded: they are not.
+    """
+    rows = await connection.execute(_IN_FORCE)
+    if {row.kind: row.version for row in rows} != {"catalogue": catalogue, "policy": policy}:
+        raise Superseded
 
 
 async def bring_up(engine: AsyncEngine, settings: Settings, catalogue: Catalogue) -> None:

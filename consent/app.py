@@ -12,7 +12,6 @@ from litestar.di import NamedDependency, Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import License
 from litestar.params import SkipValidation
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import consent.catalogue.routes
@@ -23,7 +22,7 @@ import consent.oauth.routes
 import consent.reports.routes
 import consent.web.routes
 from consent import db
-from consent.activation import bring_up
+from consent.activation import bring_up, check_in_force
 from consent.catalogue.load import load
 from consent.catalogue.model import Catalogue
 from consent.decisions.bundle import load_bundle
@@ -46,7 +45,6 @@ T = TypeVar("T")
 
 BODY_LIMIT = 256 * 1024  # bytes; 64 checks of 32 items fit several times over
 _SWEEP_SECONDS = 60
-_READY = text("select 1")
 _READY_SECONDS = 3  # a database that hangs is not ready, long before a statement's own limit
 
 
@@ -177,15 +175,17 @@ def healthz() -> Response[bytes]:
 
 @get("/readyz", include_in_schema=False)
 async def readyz(
-    engine: NamedDependency[SkipValidation[AsyncEngine]], policy: NamedDependency[SkipValidation[PolicyEngine]]
+    engine: NamedDependency[SkipValidation[AsyncEngine]],
+    policy: NamedDependency[SkipValidation[PolicyEngine]],
+    catalogue: NamedDependency[SkipValidation[Catalogue]],
 ) -> Response[bytes]:
-    """Database and policy engine answer, so a check would be decided.
+    """Database and policy engine answer and this release is the one in force, so a check would be decided.
 
     Raises:
-        Unavailable: one of them does not; 503.
+        Unavailable: one of these does not hold; 503.
     """
     with db.guard():
         async with asyncio.timeout(_READY_SECONDS), db.read(engine) as connection:
-            await connection.execute(_READY)
+            await check_in_force(connection, catalogue=catalogue.version, policy=policy.revision)
     await probe(policy)
     return Response(b"ready\n", media_type="text/plain")
