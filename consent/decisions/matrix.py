@@ -10,20 +10,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from consent.catalogue.model import Catalogue, FieldClass, Words
+from consent.ledger.words import InstitutionKind
 
 LoanPhase = Literal["applied", "approved", "refused", "disbursed", "settled", "overdue"]
-InstitutionKind = Literal[
-    "bank",
-    "guarantor",
-    "insurer",
-    "credit_service",
-    "credit_bureau",
-    "conduit",
-    "platform",
-    "accounting_platform",
-    "tax_gateway",
-    "department",
-]
 T = TypeVar("T")
 
 

@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -222,15 +223,7 @@ async def suspend(tx: LedgerTransaction, grant_id: str) -> Grant:
         NotFound: no such grant.
         Conflict: `grant.revoked`.
     """
-    grant = await _grant_of(tx.connection, grant_id, Actor.operator())
-    if grant.status == "revoked":
-        raise _revoked()
-    if grant.status == "suspended":
-        return grant
-    grant = msgspec.structs.replace(grant, version=grant.version + 1, status="suspended")
-    event = events.GrantSuspended(**await change_members(tx.connection, grant, Actor.operator()))
-    await _record(tx, grant, event, Actor.operator(), [])
-    return grant
+    return await _hold(tx, grant_id, "suspended", events.GrantSuspended)
 
 
 async def resume(tx: LedgerTransaction, grant_id: str) -> Grant:
@@ -240,14 +233,22 @@ async def resume(tx: LedgerTransaction, grant_id: str) -> Grant:
         NotFound: no such grant.
         Conflict: `grant.revoked`.
     """
+    return await _hold(tx, grant_id, "active", events.GrantResumed)
+
+
+async def _hold(
+    tx: LedgerTransaction,
+    grant_id: str,
+    status: Literal["active", "suspended"],
+    event: type[events.GrantSuspended | events.GrantResumed],
+) -> Grant:
     grant = await _grant_of(tx.connection, grant_id, Actor.operator())
     if grant.status == "revoked":
         raise _revoked()
-    if grant.status == "active":
+    if grant.status == status:
         return grant
-    grant = msgspec.structs.replace(grant, version=grant.version + 1, status="active")
-    event = events.GrantResumed(**await change_members(tx.connection, grant, Actor.operator()))
-    await _record(tx, grant, event, Actor.operator(), [])
+    grant = msgspec.structs.replace(grant, version=grant.version + 1, status=status)
+    await _record(tx, grant, event(**await change_members(tx.connection, grant, Actor.operator())), Actor.operator(), [])
     return grant
 
 

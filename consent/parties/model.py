@@ -19,20 +19,8 @@ from stdnum.cn import uscc as stdnum_uscc
 
 from consent.clock import to_ms
 from consent.errors import InvalidRequest
+from consent.ledger.words import InstitutionKind, InstitutionStatus
 
-InstitutionKind = Literal[
-    "bank",
-    "guarantor",
-    "insurer",
-    "credit_service",
-    "credit_bureau",
-    "conduit",
-    "platform",
-    "accounting_platform",
-    "tax_gateway",
-    "department",
-]
-InstitutionStatus = Literal["applied", "active", "rectifying", "suspended", "cancelled"]
 SubjectKind = Literal["enterprise", "sole_trader", "cooperative", "person"]
 SubjectLevel = Literal["registered", "real_name"]
 SubjectStatus = Literal["active", "suspended", "closed"]
