@@ -45,7 +45,7 @@ def no_second_engine(path: str, body: str) -> Iterator[str]:
 
 PROOF: dict[Rule, tuple[str, str]] = {
     no_download_address: ("some.lock", "x==1 https://example.org/x.whl"),
-    no_machine_path: ("docs/x.md", "see /work/x"),
+    no_machine_path: ("docs/x.md", "see /home/x/y"),
     no_long_source: ("x.py", "\n" * (LIMIT_LINES + 1)),
     no_second_engine: ("x.py", "import sqlite3"),
 }
