@@ -44,6 +44,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             value = os.environ.get(f"CONSENT_{field.name.upper()}")
             if value:
                 values[field.name] = value
+        missing = [f"CONSENT_{f.name.upper()}" for f in msgspec.structs.fields(cls) if f.required and f.name not in values]
+        if missing:
+            raise SettingsError(f"set {', '.join(missing)}; deploy/README.md says what each is")
         try:
             return msgspec.convert(values, cls, dec_hook=_decode).checked()
         except msgspec.ValidationError as error:

@@ -1,0 +1,48 @@
+"""What an operator may set, and what is said when it does not fit."""
+
+import pytest
+
+from consent.settings import Settings, SettingsError
+
+GOOD = {
+    "CONSENT_DATABASE_URL": "postgresql+asyncpg://consent_app@db/consent",
+    "CONSENT_ISSUER": "https://consent.example.org",
+    "CONSENT_LEDGER_KEY_FILE": "ledger.key",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_complete_environment_is_read() -> None:
+    """The origin follows from the issuer."""
+    assert Settings.from_environment().ledger_origin == "consent.example.org/ledger"
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Nothing has a default that could be a secret or somebody else's address; an empty value is a missing one."""
+    monkeypatch.setenv(name, "")
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONSENT_ISSUER", "http://consent.example.org"),
+        ("CONSENT_ISSUER", "https://consent.example.org/"),
+        ("CONSENT_ISSUER", "https://consent.example.org?x=1"),
+        ("CONSENT_ISSUER", "https://"),
+        ("CONSENT_ISSUER", "consent.example.org"),
+        ("CONSENT_DATABASE_URL", "postgresql://db/consent"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Plain http is for loopback alone, and the driver is the asynchronous one."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment()
