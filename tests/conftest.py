@@ -14,8 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import asyncpg
 import pytest
+from clones import create_clone, drop_clone
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.db import create_engine
@@ -94,22 +94,14 @@ def server_urls(request: pytest.FixtureRequest) -> tuple[str, str]:
     return tuple(given) if given else tuple(_start().urls)
 
 
-async def _administer(owner_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(owner_url.replace("+asyncpg", "").replace(f"/{DATABASE}?", "/postgres?"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
 @pytest.fixture
 def database(server_urls: tuple[str, str]) -> Iterator[Database]:
     """A fresh migrated database, dropped afterwards."""
     owner_url, app_url = server_urls
     name = f"t_{secrets.token_hex(8)}"
-    run(_administer(owner_url, f"create database {name} template {DATABASE}"))
+    run(create_clone(owner_url, name))
     yield Database(*(url.replace(f"/{DATABASE}?", f"/{name}?") for url in (app_url, owner_url)))
-    run(_administer(owner_url, f"drop database {name} with (force)"))
+    run(drop_clone(owner_url, name))
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 import httpx
+from clones import create_clone, drop_clone
 from sqlalchemy import text
 
 from consent import db
@@ -198,18 +198,11 @@ def cloned_database(owner_url: str, app_url: str) -> Iterator[tuple[str, str]]:
     """A fresh migrated database that lives longer than one test: its URLs as owner and as application."""
     name = f"t_{secrets.token_hex(8)}"
 
-    async def administer(statement: str) -> None:
-        connection = await asyncpg.connect(owner_url.replace("+asyncpg", "").replace(f"/{DATABASE}?", "/postgres?"))
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    run(administer(f"create database {name} template {DATABASE}"))
+    run(create_clone(owner_url, name))
     try:
         yield owner_url.replace(f"/{DATABASE}?", f"/{name}?"), app_url.replace(f"/{DATABASE}?", f"/{name}?")
     finally:
-        run(administer(f"drop database {name} with (force)"))
+        run(drop_clone(owner_url, name))
 
 
 @contextmanager
