@@ -9,8 +9,10 @@ AuditError
 │   ├── BadSignature         a known key's signature is wrong, or none of the trusted keys signed
 │   └── BadProof             an inclusion or consistency proof does not hold
 ├── CannotCheck              nothing can be said: network, missing file, missing token, unreadable archive or state
-│   └── Missing              the source answered that it has no such file
-└── BadKey                   the verifier key or signing key that was handed in is not one
+│   ├── Missing              the source answered that it has no such file
+│   └── Unwitnessed          fewer witnesses cosigned than the policy demands: perhaps not yet
+├── BadKey                   the verifier key or signing key that was handed in is not one
+└── BadPolicy                the policy file that was handed in is not one
 
 Messages name places (paths, record indexes), never what a record says.
 """
@@ -80,3 +82,15 @@ class BadKey(AuditError):
     """A key text that is not a key."""
 
     code = "key.malformed"
+
+
+class Unwitnessed(CannotCheck):
+    """The policy's quorum of witnesses has not cosigned. That is no contradiction: they may still do."""
+
+    code = "checkpoint.unwitnessed"
+
+
+class BadPolicy(AuditError):
+    """A text that is not a tlog-policy. The message names the line."""
+
+    code = "policy.malformed"

@@ -10,21 +10,26 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from consent_audit.encoding import format_base64, parse_base64, parse_decimal
-from consent_audit.errors import BadKey, BadSignature, MalformedNote
+from consent_audit.errors import BadKey, BadSignature, CannotCheck, MalformedNote
 from consent_audit.hashing import EMPTY_ROOT, HASH_BYTES
 
 ED25519 = 0x01
 COSIGNATURE = 0x04
+MLDSA_COSIGNATURE = 0x06
+KEY_BYTES = {ED25519: 32, COSIGNATURE: 32, MLDSA_COSIGNATURE: 1312}
+"""The key types that are verified here, and how long such a public key is."""
 MAX_NOTE_BYTES = 1 << 16
 MAX_SIGNATURES = 64
 MAX_NAME_BYTES = 255
 _DASH = "\u2014 "
 _TIMESTAMP_BYTES = 8
+_MAX_TIMESTAMP = 2**63 - 1
 
 
 def valid_name(name: str) -> bool:
@@ -43,7 +48,7 @@ def key_id(name: str, key_type: int, public_key: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A trusted public key: a log's Ed25519 key (type 1) or a witness's cosignature key (type 4)."""
+    """A trusted public key: a log's Ed25519 key (type 1), or a witness's cosignature key (Ed25519: 4, ML-DSA-44: 6)."""
 
     name: str
     key_type: int
@@ -64,8 +69,8 @@ class Verifier:
             raise BadKey("verifier key: not canonical base64") from error
         if not valid_name(name) or len(key) < 1:
             raise BadKey("verifier key: want <name>+<id>+<base64>")
-        if key[0] not in {ED25519, COSIGNATURE} or len(key) != 1 + 32:
-            raise BadKey("verifier key: only Ed25519 keys of type 1 or 4 are supported")
+        if len(key) != 1 + KEY_BYTES.get(key[0], 0):
+            raise BadKey("verifier key: only Ed25519 (types 1 and 4) and ML-DSA-44 (type 6) are supported")
         if key_id(name, key[0], key[1:]).hex() != identifier:
             raise BadKey("verifier key: the id does not belong to the key")
         return cls(name, key[0], key[1:])
@@ -80,20 +85,53 @@ class Verifier:
         """The key as text; `parse` reads it."""
         return f"{self.name}+{self.id.hex()}+{format_base64(bytes([self.key_type]) + self.public_key)}"
 
-    def verify(self, text: str, signature: bytes) -> None:
+    def verify(self, text: str, signature: bytes) -> int | None:
         """Check the signature (without its key id) over a note's text.
+
+        Returns:
+            When a witness signed, in seconds since 1970; None for a log's own signature, which says no time.
 
         Raises:
             BadSignature: it is not this key's signature of this text.
+            CannotCheck: the cryptography library was built without ML-DSA.
         """
-        message = text.encode()
-        if self.key_type == COSIGNATURE:
+        message, time = text.encode(), None
+        if self.key_type != ED25519:
             stamp, signature = signature[:_TIMESTAMP_BYTES], signature[_TIMESTAMP_BYTES:]
-            message = f"cosignature/v1\ntime {int.from_bytes(stamp, 'big')}\n".encode() + message
+            time = int.from_bytes(stamp, "big")
+            if len(stamp) != _TIMESTAMP_BYTES or time > _MAX_TIMESTAMP:
+                raise BadSignature(f"wrong signature by {self.name}")
+            message = cosigned_text(text, time) if self.key_type == COSIGNATURE else cosigned_subtree(self.name, text, time)
         try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
+            if self.key_type == MLDSA_COSIGNATURE:
+                MLDSA44PublicKey.from_public_bytes(self.public_key).verify(signature, message)
+            else:
+                Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
         except (InvalidSignature, ValueError) as error:
             raise BadSignature(f"wrong signature by {self.name}") from error
+        except UnsupportedAlgorithm as error:
+            raise CannotCheck("the cryptography library here cannot verify ML-DSA-44 signatures") from error
+        return time
+
+
+def cosigned_text(text: str, time: int) -> bytes:
+    """What a witness's Ed25519 key signs (C2SP tlog-cosignature, `cosignature/v1`)."""
+    return f"cosignature/v1\ntime {time}\n{text}".encode()
+
+
+def cosigned_subtree(cosigner: str, text: str, time: int) -> bytes:
+    """What a witness's ML-DSA-44 key signs (C2SP tlog-cosignature, `subtree/v1`): its own name and the checkpoint, no extension lines.
+
+    Raises:
+        MalformedNote: the text is not a checkpoint, or a name is longer than 255 bytes.
+    """
+    checkpoint = Checkpoint.parse(text)
+    names = [cosigner.encode(), checkpoint.origin.encode()]
+    if not all(0 < len(name) <= MAX_NAME_BYTES for name in names):
+        raise MalformedNote("checkpoint: origin or the witness's name is longer than 255 bytes")
+    own, origin = (bytes([len(name)]) + name for name in names)
+    tree = bytes(8) + checkpoint.size.to_bytes(8, "big") + checkpoint.root
+    return b"subtree/v1\n\0" + own + time.to_bytes(8, "big") + origin + tree
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -210,8 +248,8 @@ def split_note(note: str | bytes) -> tuple[str, list[tuple[str, bytes]]]:
     return head + "\n", [_signature_line(line) for line in lines]
 
 
-def open_note(note: str | bytes, verifiers: Iterable[Verifier]) -> str:
-    """The text of a note that at least one of the verifiers signed.
+def open_signatures(note: str | bytes, verifiers: Iterable[Verifier]) -> tuple[str, dict[Verifier, int | None]]:
+    """The text of a note, and which of the verifiers signed it, each with its newest time (see `Verifier.verify`).
 
     Raises:
         MalformedNote: the bytes are not a note.
@@ -219,15 +257,20 @@ def open_note(note: str | bytes, verifiers: Iterable[Verifier]) -> str:
     """
     text, signatures = split_note(note)
     known = {(verifier.name, verifier.id): verifier for verifier in verifiers}
-    signed = False
+    signed: dict[Verifier, int | None] = {}
     for name, value in signatures:
         verifier = known.get((name, value[:4]))
         if verifier is not None:
-            verifier.verify(text, value[4:])
-            signed = True
+            time, before = verifier.verify(text, value[4:]), signed.get(verifier)
+            signed[verifier] = time if time is None or before is None else max(time, before)
     if not signed:
         raise BadSignature("note: not signed by the given key")
-    return text
+    return text, signed
+
+
+def open_note(note: str | bytes, verifiers: Iterable[Verifier]) -> str:
+    """The text of a note that at least one of the verifiers signed; raises as `open_signatures` does."""
+    return open_signatures(note, verifiers)[0]
 
 
 @dataclass(frozen=True, slots=True)
