@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings the programs that some tests need and Python packages cannot carry: Chromium (Debian package) and OPA, Regal (Go module here).
+# Brings the programs that some tests need and Python packages cannot carry: Chromium (Debian package), OPA, Regal and the judges
+# of the ledger (Go modules here, built once).
 # What cannot be had is named in one plain line and its tests are skipped; under CI=true that is an error instead.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,8 +19,12 @@ if ! command -v chromium >/dev/null 2>&1; then
     command -v chromium >/dev/null 2>&1 || need chromium "the pages in a real browser"
 fi
 
-if ! deploy/tools/build.sh .tools/bin; then
+if ! deploy/tools/build.sh .tools/bin opa regal; then
     need "OPA and Regal (Go 1.26 or newer)" "policies in an OPA server, policy format and lint"
+fi
+
+if ! deploy/tools/build.sh .tools/bin fsck litewitness ledgerjudge; then
+    need "fsck, litewitness and ledgerjudge (Go 1.26 or newer)" "the ledger by programs of others"
 fi
 
 if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then
