@@ -50,7 +50,7 @@ def _decision(case: Json) -> tuple[Json, Json]:
 
 
 def _request(case: Json) -> tuple[Json, Json]:
-    request = {"now": BASE["check"]["now"], "institution": BASE["check"]["institution"], "allowed_items": None}
+    request = {**{name: BASE["check"][name] for name in ("now", "today", "institution")}, "allowed_items": None}
     request = _with(request, case.get("set", {}))
     request["details"] = [
         {**BASE["detail"], **detail, "fields": _codes(detail["item"], detail.get("fields"))} for detail in case["details"]

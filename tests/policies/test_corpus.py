@@ -1,34 +1,36 @@
-"""Every case of the corpus, in both engines, whole answers compared."""
+"""Every hand-written case of the corpus: the oracle and both engines give exactly the expected answer, whole answers compared."""
 
 import pytest
 
 from consent.decisions.bundle import Bundle
 from consent.decisions.engine import OpaEngine, RegopyEngine
-from tests.policies import corpus
+from tests.policies import corpus, oracle, oracle_requests
+from tests.policies.wire import check_input, request_input
 
 DECISIONS = corpus.decisions()
 REQUESTS = corpus.requests()
+DECISION_NAMES, REQUEST_NAMES = ([name for name, _, _ in cases] for cases in (DECISIONS, REQUESTS))
 
 
 def test_the_corpus_is_as_large_as_promised() -> None:
     """A loader that finds nothing would let everything pass."""
     assert len(DECISIONS) >= 180
     assert len(REQUESTS) >= 40
-    assert len({name for name, _, _ in DECISIONS + REQUESTS}) == len(DECISIONS) + len(REQUESTS)
+    assert len({*DECISION_NAMES, *REQUEST_NAMES}) == len(DECISIONS) + len(REQUESTS)
 
 
-@pytest.mark.parametrize(("check", "expected"), [case[1:] for case in DECISIONS], ids=[case[0] for case in DECISIONS])
-async def test_decision(regopy: RegopyEngine, check: corpus.Json, expected: corpus.Json) -> None:
-    """The in-process engine gives exactly this answer."""
-    answers = await regopy.decide([{**check, "key": "k"}])
-    assert answers == [{"key": "k", "revision": regopy.revision, **expected}]
+@pytest.mark.parametrize(("case", "expected"), [case[1:] for case in DECISIONS], ids=DECISION_NAMES)
+async def test_decision(regopy: RegopyEngine, case: corpus.Json, expected: corpus.Json) -> None:
+    """The oracle and the in-process engine give exactly this answer."""
+    assert oracle.decide(case) == expected
+    assert await regopy.decide([check_input(case)]) == [{"key": "k", "revision": regopy.revision, **expected}]
 
 
-@pytest.mark.parametrize(("request_", "expected"), [case[1:] for case in REQUESTS], ids=[case[0] for case in REQUESTS])
-async def test_verdict(regopy: RegopyEngine, request_: corpus.Json, expected: corpus.Json) -> None:
-    """The in-process engine judges the request exactly so."""
-    answers = await regopy.judge([{**request_, "key": "k"}])
-    assert answers == [{"key": "k", "revision": regopy.revision, **expected}]
+@pytest.mark.parametrize(("case", "expected"), [case[1:] for case in REQUESTS], ids=REQUEST_NAMES)
+async def test_verdict(regopy: RegopyEngine, case: corpus.Json, expected: corpus.Json) -> None:
+    """The oracle and the in-process engine judge the request exactly so."""
+    assert oracle_requests.judge(case) == expected
+    assert await regopy.judge([request_input(case)]) == [{"key": "k", "revision": regopy.revision, **expected}]
 
 
 @pytest.mark.opa
@@ -37,8 +39,8 @@ async def test_opa_gives_the_same_answers(opa_server: str, bundle: Bundle) -> No
     engine = OpaEngine(bundle, opa_server, timeout_seconds=10)
     await engine.start()
     try:
-        decided = await engine.decide([{**check, "key": str(n)} for n, (_, check, _) in enumerate(DECISIONS)])
-        judged = await engine.judge([{**request, "key": str(n)} for n, (_, request, _) in enumerate(REQUESTS)])
+        decided = await engine.decide([check_input(case, str(n)) for n, (_, case, _) in enumerate(DECISIONS)])
+        judged = await engine.judge([request_input(case, str(n)) for n, (_, case, _) in enumerate(REQUESTS)])
     finally:
         await engine.close()
     for cases, answers in ((DECISIONS, decided), (REQUESTS, judged)):

@@ -1,0 +1,131 @@
+"""What the oracle knows of the law: the data files of policies/data and the catalogue, read by itself and not through the server's loader.
+
+Only the files' words are shared with the product. Spreading the matrix out, telling third parties from the enterprise and open from
+granted is done here once more, from requirements.md §2-5 and the reasons that stand in the files.
+"""
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from consent.catalogue.load import load
+
+DATA = Path(__file__).parents[2] / "policies" / "data"
+OPEN = ("open", "open_except_fields")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the matrix allows for one purpose and item."""
+
+    fields: frozenset[str]
+    max_validity_days: int
+    frequency: tuple[int, str]
+    look_back_years: int
+    retention_days: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item that can be asked for. `barred` are fields about third parties that no consent of the enterprise covers (MIN-08)."""
+
+    code: str
+    provision: str
+    consent_subject: str
+    verified_only: bool
+    fields: tuple[str, ...]
+    classes: dict[str, str]
+    barred: frozenset[str]
+    documents: frozenset[str]
+    personal: frozenset[str]
+    banded: frozenset[str]
+
+    @property
+    def shared_openly(self) -> bool:
+        """Whether it needs no grant, document numbers apart (CON-06, CON-08)."""
+        return self.provision in OPEN
+
+
+@dataclass(frozen=True)
+class Law:
+    """Everything that is the same for all cases."""
+
+    items: dict[str, Item]
+    matrix: dict[tuple[str, str], Bounds]
+    purposes: dict[str, Any]
+    not_financing: frozenset[str]
+    settings: dict[str, Any]
+
+    def needed(self, purpose: str, item: str) -> frozenset[str]:
+        """The fields of an item that a purpose needs; none where the matrix does not list the item for it."""
+        bounds = self.matrix.get((purpose, item))
+        return frozenset() if bounds is None else bounds.fields
+
+
+@functools.cache
+def law() -> Law:
+    """The law of the tree."""
+    settings, purposes, matrix = (_read(name) for name in ("settings", "purposes", "matrix"))
+    catalogue = load()
+    items = {code: _item(item, settings) for code, item in catalogue.items.items() if item.selectable and item.provision != "none"}
+    rows = {(purpose, item): _bounds(row, purpose, item, matrix["limits"][purpose]) for purpose, item, row in _pairs(matrix)}
+    return Law(items, rows, purposes, frozenset(catalogue.not_financing), settings)
+
+
+def _read(name: str) -> Any:
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _pairs(matrix: Any) -> Any:
+    for row in matrix["rows"]:
+        for purpose in row["purposes"]:
+            for item in row["items"]:
+                yield purpose, item, row
+
+
+def _item(item: Any, settings: Any) -> Item:
+    under_grant = settings["third_party_under_grant"]
+    barred = {
+        field.code
+        for field in item.fields
+        if field.about == "third_party"
+        and field.code not in under_grant
+        and not (field.class_ == "public" and settings["third_party_published"])
+    }
+    return Item(
+        code=item.code,
+        provision=item.provision,
+        consent_subject=item.consent_subject,
+        verified_only="verification" in (item.mode, {"verify": "verification"}.get(item.provision)),
+        fields=tuple(field.code for field in item.fields),
+        classes={field.code: field.class_ for field in item.fields},
+        barred=frozenset(barred),
+        documents=frozenset(field.code for field in item.fields if field.class_ == "identity_document"),
+        personal=frozenset(field.code for field in item.fields if field.class_ in ("personal", "identity_document")),
+        banded=frozenset(field.code for field in item.fields if field.code in settings["banded_fields"]),
+    )
+
+
+def _bounds(row: Any, purpose: str, item: str, limits: Any) -> Bounds:
+    fields = {field.code: field.class_ for field in load().items[item].fields}
+    match row["fields"]:
+        case "all":
+            chosen = set(fields)
+        case "no_identity_documents":
+            chosen = {code for code, kind in fields.items() if kind != "identity_document"}
+        case {"only": only}:
+            chosen = {code for code in fields if code in only}
+        case {"except": left_out}:
+            chosen = {code for code in fields if code not in left_out}
+        case other:
+            raise ValueError(f"row {row['id']} for {purpose}: {other}")
+    narrowed = {**limits, **{name: row[name] for name in limits if name in row}}
+    return Bounds(
+        fields=frozenset(chosen),
+        max_validity_days=narrowed["max_validity_days"],
+        frequency=(narrowed["frequency"]["max"], narrowed["frequency"]["per"]),
+        look_back_years=narrowed["look_back_years"],
+        retention_days=narrowed["retention_days"],
+    )

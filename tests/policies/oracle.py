@@ -1,0 +1,369 @@
+"""A second opinion on every check: plain Python, written from design.md §4, requirements.md §2-5, 8, 11, 13 and decision record 2.
+
+It is slow, says one thing after the other and shares no line with the Rego. It takes a case of the corpus (policies/corpus/base.json
+shows its words) and computes the whole answer. Where the two disagree, one of them is wrong; neither is bent to the other.
+"""
+
+from typing import Any
+
+from tests.policies.law import Item, Law, law
+
+Case = dict[str, Any]
+
+WISHES = {"verify": "verify_only", "model": "model_only"}
+ACTIONS = ("query", "verify", "push", "report", "model")
+COVERS = {"query": ("query", "verify")}
+"""A query grant covers verification of the same fields (design §4); any other action only itself."""
+
+
+def decide(case: Case) -> Case:
+    """The answer to a check, without key and revision."""
+    rules = law()
+    refused = refusals(case, rules)
+    items = []
+    for asked in case["items"]:
+        if refused:
+            items.append(_denied(case, asked["item"], refused))
+        else:
+            items.append(_item(case, asked, rules))
+    wish = WISHES.get(case["action"], "permit")
+    full = all(item["outcome"] == wish and not item["withheld"] for item in items)
+    none = all(item["outcome"] == "deny" for item in items)
+    return {
+        "decision": full,
+        "outcome": "full" if full else "none" if none else "partial",
+        "codes": sorted({code for item in items for code in item["codes"]}),
+        "items": items,
+    }
+
+
+def refusals(case: Case, rules: Law) -> set[str]:
+    """Why nothing at all is answered: who asks and what for is judged before any item is looked at."""
+    codes = standing(case) | declared(case, rules) | _caller(case, rules)
+    purpose = rules.purposes.get(case["purpose"])
+    if purpose is not None:
+        if not _phase_open(case, purpose):
+            codes.add("purpose.phase_closed")  # LIF-01, LIF-05, PUR-07
+        if case["purpose"] == "modelling" and case["action"] != "model":
+            codes.add("mode.model_only")  # PUR-04, MOD-04
+    return codes
+
+
+def standing(case: Case) -> set[str]:
+    """ONB-01 to ONB-04, ONB-12, NET-03: an institution in bad standing gets nothing, not even what is open."""
+    codes = set()
+    institution = case["institution"]
+    if case["terminal"] not in ("match", "unregistered"):
+        codes.add("institution.terminal_mismatch")
+    if institution is None:
+        return codes | {"institution.unknown"}
+    status = institution["status"]
+    if status in ("rectifying", "suspended", "cancelled"):
+        codes.add(f"institution.{status}")
+    elif status != "active":
+        codes.add("institution.not_assessed")
+    if not assessed(institution, case["now"]):
+        codes.add("institution.not_assessed")
+    if institution["agreement"] is not True:
+        codes.add("institution.no_agreement")
+    return codes
+
+
+def assessed(party: Case, now: int) -> bool:
+    """Whether its assessment is valid at `now`: from its first instant on, until before its last."""
+    begins, ends = party["assessed_from"], party["assessed_until"]
+    return begins is not None and ends is not None and begins <= now < ends
+
+
+def declared(case: Case, rules: Law) -> set[str]:
+    """PUR-01, PUR-09, PUR-11: the closed list of purposes; declared by the institution, and for the product that it names."""
+    codes = set()
+    purpose, action, institution = case["purpose"], case["action"], case["institution"]
+    financing = purpose in rules.purposes
+    if not financing:
+        codes.add("purpose.not_financing" if purpose in rules.not_financing else "purpose.unknown")
+    collects = institution is not None and institution["kind"] in rules.settings["collecting_kinds"]
+    if action not in ACTIONS and not (action == "collect" and collects):
+        codes.add("action.not_granted")  # CON-14
+    if institution is None:
+        return codes
+    product = case["product"]
+    offer = institution["products"].get(product)
+    if product is not None and offer is None:
+        codes.add("institution.product_not_declared")
+    if financing and (purpose not in institution["purposes"] or (offer is not None and purpose not in offer["purposes"])):
+        codes.add("purpose.not_declared")
+    return codes
+
+
+def _caller(case: Case, rules: Law) -> set[str]:
+    """ONB-02, ACT-06, ACT-07 and the ticket: who asks on an institution's behalf has a standing of its own."""
+    codes = set()
+    caller, platform, ticket = case["caller"], case["platform"], case["ticket"]
+    if caller["kind"] == "platform":
+        if platform is None:
+            codes.add("platform.not_assessed")
+        else:
+            if platform["status"] in ("rectifying", "suspended", "cancelled"):
+                codes.add("platform.suspended")
+            elif platform["status"] != "active" or platform["agreement"] is not True or not assessed(platform, case["now"]):
+                codes.add("platform.not_assessed")
+            if platform["kind"] not in rules.settings["providing_kinds"]:
+                codes.add("channel.not_allowed")
+    elif caller["kind"] != "institution":
+        codes.add("channel.not_allowed")
+    if ticket is None and caller["attested"] == "ticket":
+        codes.add("ticket.invalid")
+    if ticket is not None and ticket["valid"] is not True:
+        codes.add("ticket.invalid")
+    return codes
+
+
+def _phase_open(case: Case, purpose: Case) -> bool:
+    loan = case["loan"]
+    if loan is None:
+        return not purpose["loan_required"]
+    if loan["phase"] not in purpose["phases"]:
+        return False
+    return case["product"] is None or loan["product"] is None or loan["product"] == case["product"]
+
+
+def _item(case: Case, asked: Case, rules: Law) -> Case:
+    code = asked["item"]
+    item = rules.items.get(code)
+    needed = rules.needed(case["purpose"], code)
+    requested = _requested(case, asked, item)
+    barred = _bars(case, asked, item, requested, needed, rules)
+    if barred or item is None:
+        return _denied(case, code, barred)
+    givable = (requested & needed) - item.barred
+    free = _free(case, item, givable)
+    wanted = givable - free if case["service"] == "single" else set()
+    held, reason = choose(case, item, wanted, rules)
+    offered = free | (set() if held is None else wanted & set(held["fields"]))
+    given = offered
+    if verifying(case, item) and asked["claimed"] is not None:
+        given = offered & set(asked["claimed"])
+    if not given:
+        return _denied(case, code, {_why_nothing(item, offered, reason)})
+    return _given(case, item, requested, offered, given, held, rules)
+
+
+def _why_nothing(item: Item, offered: set[str], reason: str) -> str:
+    if offered:
+        return "mode.verification_only"  # the caller has no value to compare (MOD-03)
+    return "field.identity_document" if item.shared_openly else reason
+
+
+def _requested(case: Case, asked: Case, item: Item | None) -> set[str]:
+    if asked["fields"] is not None:
+        return set(asked["fields"])
+    if case["ticket"] is not None:
+        return set(case["ticket"]["items"].get(asked["item"], ()))
+    return set() if item is None else set(item.fields)
+
+
+def _bars(case: Case, asked: Case, item: Item | None, requested: set[str], needed: frozenset[str], rules: Law) -> set[str]:
+    """What keeps an item away whatever was granted. MIN-06, MIN-09, MIN-12, ACT-07, MOD-04; each fault is named."""
+    codes = set()
+    if not _in_ticket(case, asked, requested):
+        codes.add("ticket.invalid")
+    if not _own_domain(case, asked["item"], rules):
+        codes.add("channel.not_allowed")
+    if item is None:
+        return codes | {"item.unknown"}
+    product = case["product"]
+    if not needed or (product is not None and not in_profile(case["institution"]["products"][product], item.code)):
+        codes.add("item.not_necessary")
+    if not requested <= set(item.fields) or asked["fields"] == []:
+        codes.add("field.not_listed")
+    if needed and not (requested & needed) - item.barred:
+        if requested & item.barred:
+            codes.add("field.third_party")
+        if (requested & set(item.fields)) - item.barred:
+            codes.add("field.not_necessary")
+    if case["service"] != "single" and not item.shared_openly:
+        codes.add("service.public_items_only")
+    model = case["model"]
+    if case["action"] == "model" and (model is None or model["registered"] is not True or item.code not in model["items"]):
+        codes.add("mode.model_not_registered")
+    return codes
+
+
+def _in_ticket(case: Case, asked: Case, requested: set[str]) -> bool:
+    """A ticket allows what it names and never more (design §4)."""
+    ticket = case["ticket"]
+    return ticket is None or (bool(requested) and requested <= set(ticket["items"].get(asked["item"], ())))
+
+
+def _own_domain(case: Case, code: str, rules: Law) -> bool:
+    """ACT-07: a department or tax gateway serves its own domain only."""
+    platform = case["platform"]
+    bound = case["caller"]["kind"] == "platform" and platform["kind"] in rules.settings["own_domain_kinds"]
+    return not bound or code in platform.get("own_items", ())
+
+
+def in_profile(offer: Case, code: str) -> bool:
+    """Whether a product's profile, which can only narrow, has the item (MIN-12)."""
+    return offer["items"] is None or code in offer["items"]
+
+
+def _free(case: Case, item: Item, givable: set[str]) -> set[str]:
+    """CON-06, CON-08: what the lists share openly, document numbers apart. MOD-04, §13.5: a joint model reads an enterprise's
+    business data without her consent, because no detail leaves; what is personal it does not."""
+    free = givable - item.documents if item.shared_openly else set()
+    if case["action"] == "model" and not item.shared_openly and item.consent_subject == "enterprise":
+        free = givable - item.personal
+    return free
+
+
+def verifying(case: Case, item: Item) -> bool:
+    """MOD-03, MIN-10: a verification was asked for, or the lists share the item in no other way. A model is neither."""
+    return case["action"] == "verify" or (item.verified_only and case["action"] != "model")
+
+
+def choose(case: Case, item: Item, wanted: set[str], rules: Law) -> tuple[Case | None, str]:
+    """The one grant that covers what is wanted, never a union: the one that gives most, then the lowest id. Else None and why."""
+    if not wanted:
+        return None, "policy.unavailable"
+    grants = [grant for grant in case["grants"] if grant["item"] == item.code and _may_grant(item, grant["by"])]
+    fit = [grant for grant in grants if hurdle(case, grant, rules) is None and wanted & set(grant["fields"])]
+    if fit:
+        return min(fit, key=lambda grant: (-len(wanted & set(grant["fields"])), grant["grant_id"], grant["identifier"])), ""
+    if not grants:  # CON-07, CON-10: another's grant, an unregistered enterprise and no grant at all answer alike
+        return None, "item.person_consent_required" if item.consent_subject == "person" else "item.not_granted"
+    stopped = [(hurdle(case, grant, rules) or (len(HURDLES), "field.not_granted"), grant) for grant in grants]
+    furthest = min(stopped, key=lambda pair: (-pair[0][0], pair[1]["grant_id"], pair[1]["identifier"]))
+    return None, furthest[0][1]
+
+
+def _may_grant(item: Item, by: str) -> bool:
+    return by in ("enterprise", "person") and item.consent_subject in (by, "enterprise_or_person")
+
+
+HURDLES = (
+    "subject.not_verified",
+    "action.not_granted",
+    "purpose.not_granted",
+    "grant.revoked",
+    "grant.expired",
+    "grant.suspended",
+    "channel.not_allowed",
+    "grant.range_exceeded",
+    "grant.frequency_exceeded",
+)
+"""What a grant must pass, in this order (decision record 2): the grant that comes furthest names the cure."""
+
+
+def hurdle(case: Case, grant: Case, rules: Law) -> tuple[int, str] | None:
+    """The first hurdle that a grant does not take, with its place; None if it takes all."""
+    frequency = grant["frequency"]
+    passed = {
+        "subject.not_verified": case["subject"]["verified"] is True,
+        "action.not_granted": case["action"] in COVERS.get(grant["action"], (grant["action"],)),
+        "purpose.not_granted": _same_purpose(case, grant),
+        "grant.revoked": grant["status"] in ("active", "suspended") and grant["item_status"] == "active",
+        "grant.expired": grant["valid_until"] is not None and case["now"] < grant["valid_until"],
+        "grant.suspended": grant["status"] != "suspended",
+        "channel.not_allowed": set(case["via"]) <= set(grant["via"]) and case["processor"] in (None, grant["processor"]),
+        "grant.range_exceeded": _in_range(case, grant, rules),
+        "grant.frequency_exceeded": frequency is None or grant["used"] < frequency["max"],
+    }
+    return next(((place, code) for place, code in enumerate(HURDLES) if not passed[code]), None)
+
+
+def _same_purpose(case: Case, grant: Case) -> bool:
+    if grant["purpose"] != case["purpose"]:
+        return False
+    product = grant["product"]
+    if product is None:
+        return True
+    # A check that names no product is judged under the product of the grant (decision record 2).
+    offer = case["institution"]["products"].get(product)
+    return (
+        case["product"] in (None, product)
+        and offer is not None
+        and case["purpose"] in offer["purposes"]
+        and in_profile(offer, grant["item"])
+    )
+
+
+def _in_range(case: Case, grant: Case, rules: Law) -> bool:
+    """MIN-05: neither before the granted days nor further back than the purpose looks."""
+    first = grant["data_from"]
+    days = [day for day in (case["data_from"], case["data_to"]) if day is not None]
+    if first is not None and any(day < first for day in days):
+        return False
+    years = rules.matrix[case["purpose"], grant["item"]].look_back_years
+    return case["data_from"] is None or case["data_from"] >= earliest(case["today"], years)
+
+
+def earliest(today: str, years: int) -> str:
+    """The same day so many years before; the 29th of February stays one, which in other years is after the 28th."""
+    return f"{int(today[:4]) - years:04}{today[4:]}"
+
+
+def _given(case: Case, item: Item, requested: set[str], offered: set[str], given: set[str], held: Case | None, rules: Law) -> Case:
+    needed = rules.needed(case["purpose"], item.code)
+    withheld = requested - given
+    compared, refused = verifying(case, item), requested - offered
+    codes = {
+        "field.third_party": refused & item.barred,
+        "field.not_necessary": refused - item.barred - needed,
+        "field.identity_document": (refused & needed & item.documents) - item.barred,
+        "field.not_granted": (refused & needed) - item.barred - item.documents,
+        "mode.verification_only": (offered - given) or (compared and case["action"] != "verify"),
+    }
+    obligations = _obligations(case, item, given, compared)
+    masked = withheld or any(duty["code"] in ("mask", "band") for duty in obligations)
+    outcome = "model_only" if case["action"] == "model" else "verify_only" if compared else "permit_masked" if masked else "permit"
+    if held is not None:
+        days = min(rules.matrix[case["purpose"], item.code].retention_days, held.get("retention_days") or 10**9)
+        obligations.append({"code": "retain_days", "fields": sorted(given), "value": days})
+    by = None if held is None else held["by"]
+    return {
+        "item": item.code,
+        "outcome": outcome,
+        "basis": {"person": "person", "enterprise": "grant", None: "open" if item.shared_openly else "model"}[by],
+        "grant_id": None if held is None else held["grant_id"],
+        "identifier": None if held is None else held["identifier"],
+        "fields": sorted(given),
+        "withheld": sorted(withheld),
+        "codes": sorted(code for code, found in codes.items() if found),
+        "obligations": obligations,
+        "flags": _flags(case, item.code),
+    }
+
+
+def _obligations(case: Case, item: Item, given: set[str], compared: bool) -> list[Case]:
+    """MIN-01, MIN-04, MOD-03, MOD-04: how the receiver must handle the fields."""
+    modelled = case["action"] == "model"
+    masked_classes = law().settings["masked_classes"]
+    duties = {
+        "aggregate": given if modelled else set(),
+        "band": given & item.banded,
+        "do_not_store": given if modelled else set(),
+        "mask": set() if case["processor"] is None else {field for field in given if item.classes[field] in masked_classes},
+        "match_only": given if compared else set(),
+    }
+    return [{"code": code, "fields": sorted(fields), "value": None} for code, fields in duties.items() if fields]
+
+
+def _denied(case: Case, code: str, codes: set[str]) -> Case:
+    return {
+        "item": code,
+        "outcome": "deny",
+        "basis": None,
+        "grant_id": None,
+        "identifier": None,
+        "fields": [],
+        "withheld": [],
+        "codes": sorted(codes),
+        "obligations": [],
+        "flags": _flags(case, code),
+    }
+
+
+def _flags(case: Case, code: str) -> list[str]:
+    """SUB-02: a dispute flags and does not deny."""
+    return ["disputed"] if code in case.get("disputed", ()) else []
