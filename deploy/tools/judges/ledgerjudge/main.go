@@ -46,15 +46,19 @@ func inclusion(args []string) error {
 		return err
 	}
 	head, signed, found := strings.Cut(string(proof), "\n\n")
-	lines := strings.Split(head, "\n")
-	if !found || len(lines) < 2 || lines[0] != "c2sp.org/tlog-proof@v1" || !strings.HasPrefix(lines[1], "index ") {
+	lines, isProof := strings.CutPrefix(head, "c2sp.org/tlog-proof@v1\n")
+	if strings.HasPrefix(lines, "extra ") { // it says nothing that counts
+		_, lines, _ = strings.Cut(lines, "\n")
+	}
+	place, path64, _ := strings.Cut(lines, "\n")
+	if !found || !isProof || !strings.HasPrefix(place, "index ") {
 		return errors.New("not a tlog-proof file")
 	}
-	index, err := strconv.ParseInt(strings.TrimPrefix(lines[1], "index "), 10, 64)
+	index, err := strconv.ParseInt(strings.TrimPrefix(place, "index "), 10, 64)
 	if err != nil {
 		return err
 	}
-	path, err := hashes(lines[2:])
+	path, err := hashes(path64)
 	if err != nil {
 		return err
 	}
@@ -91,11 +95,11 @@ func growth(args []string) error {
 		return err
 	}
 	head, signed, found := strings.Cut(string(request), "\n\n")
-	lines := strings.Split(head, "\n")
-	if !found || lines[0] != fmt.Sprintf("old %d", oldSize) {
-		return fmt.Errorf("the request says %q, not old %d", lines[0], oldSize)
+	first, path64, _ := strings.Cut(head, "\n")
+	if !found || first != fmt.Sprintf("old %d", oldSize) {
+		return fmt.Errorf("the request says %q, not old %d", first, oldSize)
 	}
-	path, err := hashes(lines[1:])
+	path, err := hashes(path64)
 	if err != nil {
 		return err
 	}
@@ -128,9 +132,12 @@ func checkpoint(vkey string, signed []byte) (int64, tlog.Hash, error) {
 	return size, root, err
 }
 
-func hashes(lines []string) ([]tlog.Hash, error) {
-	found := make([]tlog.Hash, 0, len(lines))
-	for _, line := range lines {
+func hashes(lines string) ([]tlog.Hash, error) {
+	var found []tlog.Hash
+	if lines == "" {
+		return found, nil
+	}
+	for _, line := range strings.Split(lines, "\n") {
 		raw, err := base64.StdEncoding.DecodeString(line)
 		if err != nil || len(raw) != tlog.HashSize {
 			return nil, fmt.Errorf("%q is not a hash", line)
