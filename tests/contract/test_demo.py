@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
+from ledger_judges import Refused, fsck, ledgerjudge
+
+from consent_audit.tiles import bundle_decode
 
 CONSENT = [sys.executable, "-c", "from consent.cli import main; main()"]
 STEPS = 13
@@ -92,6 +96,26 @@ async def test_one_changed_byte_is_found_and_named(running_demo: dict[str, Any],
     after = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert after.returncode == 1, after.stdout + after.stderr
     assert re.search(r"\b7\b", after.stdout + after.stderr)
+
+
+@pytest.mark.golang
+def test_programs_of_others_accept_the_demos_ledger(running_demo: dict[str, Any], tmp_path: Path) -> None:
+    """Tessera's fsck reads the whole ledger over HTTP; Go's own library accepts the proof of every record, and of no other."""
+    auditor = running_demo["auditor"]
+    url = auditor["ledger_url"].rstrip("/")
+    tree = fsck(f"{url}/", auditor["vkey"], tmp_path, token=auditor["token"])
+    with pytest.raises(Refused, match="401"):
+        fsck(f"{url}/", auditor["vkey"], tmp_path, token="cat_wrong")
+    with httpx.Client(headers={"Authorization": f"Bearer {auditor['token']}"}, trust_env=False) as http:
+        assert tree.size == int(http.get(f"{url}/checkpoint").text.split("\n")[1]) > 20
+        bundle = http.get(f"{url}/tile/entries/000.p/{tree.size}").content
+        for index, record in enumerate(bundle_decode(bundle, tree.size)):
+            (tmp_path / "record").write_bytes(record)
+            (tmp_path / "proof").write_text(http.get(f"{url}/proof/{index}").text)
+            ledgerjudge("inclusion", auditor["vkey"], tmp_path / "proof", tmp_path / "record")
+    (tmp_path / "record").write_bytes(record[:-1])
+    with pytest.raises(Refused, match="inclusion"):
+        ledgerjudge("inclusion", auditor["vkey"], tmp_path / "proof", tmp_path / "record")
 
 
 def test_an_interrupted_start_leaves_no_process(demo_root: Path) -> None:
