@@ -5,7 +5,8 @@ AuditError
 │   ├── Malformed            bytes that the format does not allow
 │   │   ├── MalformedNote    checkpoint or other signed note
 │   │   ├── MalformedTile    tile, entry bundle or their path
-│   │   └── MalformedRecord  ledger record
+│   │   ├── MalformedRecord  ledger record
+│   │   └── MalformedProof   proof file
 │   ├── BadSignature         a known key's signature is wrong, or none of the trusted keys signed
 │   └── BadProof             an inclusion or consistency proof does not hold
 ├── CannotCheck              nothing can be said: network, missing file, missing token, unreadable archive or state
@@ -52,6 +53,12 @@ class MalformedRecord(Malformed):
     """A record that is not in canonical form."""
 
     code = "record.malformed"
+
+
+class MalformedProof(Malformed):
+    """A proof file that does not follow its grammar."""
+
+    code = "proof.malformed"
 
 
 class BadSignature(Refuted):
