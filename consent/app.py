@@ -19,6 +19,7 @@ import consent.decisions.routes
 import consent.grants.routes
 import consent.ledger.routes
 import consent.oauth.routes
+import consent.receipts.routes
 import consent.reports.routes
 import consent.web.routes
 from consent import db
@@ -88,6 +89,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             consent.grants.routes.router(),
             consent.ledger.routes.router(),
             *consent.oauth.routes.handlers,
+            *consent.receipts.routes.handlers,
             *consent.reports.routes.handlers,
             *consent.web.routes.handlers,
         ],

@@ -1,8 +1,8 @@
-"""The ledger over HTTP (C2SP tlog-tiles): checkpoint and hash tiles for all; entries, blobs and proofs for auditors.
+"""The ledger over HTTP (C2SP tlog-tiles): checkpoint and hash tiles for all; entries and blobs for auditors.
 
 A path has one spelling (consent_audit.tiles.parse_path); anything else is 404. Tiles never change, so caches may keep them for ever; the
-checkpoint may be a second old. A handler that takes an `auditor` is closed to everybody else. Parties get the proofs of their own records
-from the pages and endpoints that know which records are theirs.
+checkpoint may be a second old. A handler that takes an `auditor` is closed to everybody else. Proofs are
+served by consent.receipts, which knows whose record is whose.
 """
 
 import re
@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent.errors import NotFound
 from consent.ledger import service
 from consent.ledger.service import NotAnAuditor
-from consent_audit.encoding import parse_decimal
 from consent_audit.errors import MalformedTile
 from consent_audit.tiles import ENTRIES, Tile, parse_path
 
@@ -90,17 +89,7 @@ async def get_blob(engine: Engine, sha256: FromPath[str], auditor: Reader) -> Re
     return _reply(await service.blob(engine, bytes.fromhex(sha256)), f"private, {FOREVER}")
 
 
-@get("/proof/{index:str}")
-async def get_proof(engine: Engine, index: FromPath[str], auditor: Reader) -> Response[bytes]:  # noqa: ARG001
-    """The inclusion proof of a record (c2sp.org/tlog-proof@v1) below the newest checkpoint, for auditors."""
-    try:
-        number = parse_decimal(index)
-    except ValueError:
-        raise NotFound("账本没有这条记录。", "The ledger has no such record.") from None
-    return _reply((await service.inclusion_proof(engine, number)).encode(), "private, no-store", "text/plain")
-
-
 def router() -> Router:
     """All routes of the ledger; needs the dependency `engine` from the application."""
-    handlers = [get_checkpoint, get_tile, get_entries, get_blob, get_proof]
+    handlers = [get_checkpoint, get_tile, get_entries, get_blob]
     return Router("/ledger", route_handlers=handlers, dependencies={"auditor": Provide(provide_auditor)})

@@ -1,4 +1,4 @@
-"""Use cases of reading the ledger: a file of the tile tree, a proof, a copy as archive or directory, readers' tokens.
+"""Use cases of reading the ledger: a file of the tile tree, a copy as archive or directory, readers' tokens.
 
 Nothing above the newest signed head is shown. A copy is taken below one head, whose root is computed again from what was read: a copy that
 would not verify is not finished.
@@ -16,11 +16,10 @@ from consent.errors import InvalidRequest, NotAuthenticated, NotFound, Unavailab
 from consent.ledger import store
 from consent.ledger.copies import export, publish
 from consent.ledger.store import Head
-from consent_audit.encoding import format_base64
-from consent_audit.hashing import HASH_BYTES, TILE_WIDTH, inclusion_path, inclusion_ranges, range_nodes
+from consent_audit.hashing import HASH_BYTES, TILE_WIDTH
 from consent_audit.tiles import ENTRIES, Tile, bundle_encode
 
-__all__ = ["authenticate_auditor", "blob", "checkpoint", "create_auditor_token", "export", "inclusion_proof", "publish", "tile"]
+__all__ = ["authenticate_auditor", "blob", "checkpoint", "create_auditor_token", "export", "publish", "tile"]
 
 TOKEN_PREFIX = "cat_"  # noqa: S105 - "consent auditor token", so that a leaked one is recognised
 TOKEN_DAYS_LIMIT = 3650
@@ -102,24 +101,6 @@ async def blob(engine: AsyncEngine, sha256: bytes) -> bytes:
     if body is None:
         raise _absent()
     return body
-
-
-async def inclusion_proof(engine: AsyncEngine, index: int) -> str:
-    """The proof that record `index` stands below the newest checkpoint (c2sp.org/tlog-proof@v1).
-
-    Raises:
-        NotFound: no such record, or not signed yet.
-    """
-    async with db.read(engine) as connection:
-        head = await store.newest_head(connection)
-        if head is None or not 0 <= index < head.size:
-            raise _absent()
-        nodes = [node for start, end in inclusion_ranges(index, head.size) for node in range_nodes(start, end)]
-        try:
-            path = inclusion_path(index, head.size, await store.fetcher(connection, nodes))
-        except LookupError:
-            raise _absent() from None
-    return "\n".join(["c2sp.org/tlog-proof@v1", f"index {index}", *map(format_base64, path), "", head.note])
 
 
 async def create_auditor_token(engine: AsyncEngine, name: str, days: int) -> str:

@@ -1,6 +1,5 @@
 """The ledger over HTTP: who reads what, and that a path has one spelling."""
 
-import base64
 import hashlib
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
@@ -18,12 +17,12 @@ from consent.ledger.service import create_auditor_token
 from consent.ledger.signer import Signer
 from consent.ledger.writer import write
 from consent.web.problems import exception_handlers
-from consent_audit.hashing import leaf_hash, verify_inclusion
+from consent_audit.hashing import leaf_hash
 from consent_audit.note import open_checkpoint
 from consent_audit.tiles import bundle_decode, tile_decode, tile_files
 
 PUBLIC = ("/ledger/checkpoint", "/ledger/tile/0/000", "/ledger/tile/0/001.p/44", "/ledger/tile/1/000.p/1")
-CLOSED = ("/ledger/tile/entries/000", "/ledger/tile/entries/001.p/44", "/ledger/proof/0")
+CLOSED = ("/ledger/tile/entries/000", "/ledger/tile/entries/001.p/44")
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ OTHER_SPELLINGS = (
     "tile/00/000", "tile/0/0", "tile/0/0000", "tile/0/x000/001", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01", "tile/0/+00",
     "tile/0/000/", "tile/0//000", "tile//0/000", "tile/./0/000", "tile/64/000", "tile/-1/000", "tile/entries/0", "tile/data/000",
     "tile/0/%D9%A0%D9%A0%D9%A0", "tile/0/%3000", "tile/0/\xd9\xa0", "tile/0/000.p/1_0", "tile/entries/../0/000", "tile", "tile/", "tile/0",
-    "blobs/00", "proof/-1", "proof/+1", "proof/01", "proof/300", "proof/99999999999999999999", "proof/1e2", "proof/%D9%A0",
+    "blobs/00",
     "blobs/" + "0" * 64, "blobs/" + "A" * 64,
 )  # fmt: skip
 
@@ -156,22 +155,6 @@ async def test_hashes_are_open(client, three_hundred: Signer, path: str):
     assert (await client.get(path)).status_code == 200
 
 
-async def test_a_proof_holds_for_its_record_alone(client, auditor, three_hundred: Signer, key):
-    """Proofs of first, last and middle records verify against the checkpoint that they carry."""
-    leaves = []
-    for path, width in (("000", 256), ("001.p/44", 44)):
-        body = (await client.get(f"/ledger/tile/entries/{path}", headers=auditor)).content
-        leaves += [leaf_hash(entry) for entry in bundle_decode(body, width)]
-    for index in (0, 1, 255, 256, 299):
-        reply = await client.get(f"/ledger/proof/{index}", headers=auditor)
-        assert reply.headers["cache-control"] == "private, no-store"
-        head, _, note = reply.text.partition("\n\n")
-        first, second, *path = head.split("\n")
-        assert (first, second) == ("c2sp.org/tlog-proof@v1", f"index {index}")
-        checkpoint = open_checkpoint(note, key.verifier)
-        verify_inclusion(leaves[index], index, checkpoint.size, [base64.b64decode(line) for line in path], checkpoint.root)
-
-
 async def test_a_blob_is_read_by_its_digest(client, engine: AsyncEngine, auditor, ledger: Signer):
     """Auditors get the bytes; others do not."""
     async with write(engine) as transaction:
@@ -184,5 +167,5 @@ async def test_a_blob_is_read_by_its_digest(client, engine: AsyncEngine, auditor
 async def test_before_the_first_checkpoint_nothing_is_shown(client, auditor, ledger: Signer):
     """503 for the checkpoint, 404 for tiles: unsigned records are not public."""
     assert (await client.get("/ledger/checkpoint")).status_code == 503
-    for path in ("tile/0/000.p/1", "tile/entries/000.p/1", "proof/0"):
+    for path in ("tile/0/000.p/1", "tile/entries/000.p/1"):
         assert (await client.get(f"/ledger/{path}", headers=auditor)).status_code == 404

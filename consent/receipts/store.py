@@ -1,0 +1,32 @@
+"""SQL that joins a record to its parties, through pseudonyms, decisions and evidence."""
+
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_SUBJECT = text("""
+    select exists (
+      select from pseudonym p join subject s on p.identifier = coalesce(s.uscc, cast(s.id as text))
+       where p.pseudonym = :pseudonym and s.id = :subject)
+""")
+_INSTITUTION_OF_DECISION = text("select institution_id from decision where id = :decision")
+_SUBJECT_OF_DECISION = text("""
+    select exists (select from decision d join subject s on s.uscc = d.identifier where d.id = :decision and s.id = :subject)
+""")
+
+
+async def is_pseudonym_of(connection: AsyncConnection, pseudonym: str, subject: UUID) -> bool:
+    """Whether the pseudonym stands for this subject, towards whichever institution."""
+    return bool(await connection.scalar(_SUBJECT, {"pseudonym": pseudonym, "subject": subject}))
+
+
+async def institution_of_decision(connection: AsyncConnection, decision: str) -> str | None:
+    """For whom a decision was made."""
+    found = await connection.scalar(_INSTITUTION_OF_DECISION, {"decision": decision})
+    return None if found is None else str(found)
+
+
+async def is_about(connection: AsyncConnection, decision: str, subject: UUID) -> bool:
+    """Whether a decision was about this enterprise."""
+    return bool(await connection.scalar(_SUBJECT_OF_DECISION, {"decision": decision, "subject": subject}))
