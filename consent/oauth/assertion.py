@@ -4,8 +4,9 @@ Whether the jti was seen before is not decided here; `consent.oauth.authenticati
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from consent.oauth.errors import InvalidClient, InvalidRequest
@@ -16,8 +17,9 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 PARAMETERS = frozenset({"client_id", "client_assertion", "client_assertion_type"})
 
 TYPE = "client-authentication+jwt"
-UNTYPED = frozenset({None, "JWT"})
-"""RFC 10070 §4 lets assertions without a type of their own through for a time; older client libraries write none, or plain JWT."""
+UNTYPED_UNTIL = date(2027, 12, 31)
+"""RFC 10070 §4 lets assertions without a type of their own through for a time, for older client libraries write none, or plain JWT. The
+last day (UTC) of that time, unless the operator sets another."""
 
 LIFETIME_SECONDS = 300
 AHEAD_SECONDS = 10
@@ -68,18 +70,25 @@ def read_assertion(form: Form) -> PresentedAssertion:
     return PresentedAssertion(client_id, signed, header, claims)
 
 
-def prove(presented: PresentedAssertion, keys: dict[str | None, PublicKey], issuer: str, now: datetime) -> ProvenAssertion:
+def prove(
+    presented: PresentedAssertion, keys: Mapping[str | None, PublicKey], issuer: str, now: datetime, untyped_until: date = UNTYPED_UNTIL
+) -> ProvenAssertion:
     """Verify the signature with the client's registered keys, then the claims.
 
     Args:
         keys: the client's public keys by kid; empty for an unknown or suspended client.
         issuer: the only audience, as a string (RFC 10070 §3).
+        untyped_until: the last day on which an assertion may have no type of its own.
 
     Raises:
         InvalidClient: always the same, whatever is wrong.
     """
     header, claims = presented.header, presented.claims
-    if not _is_type(header.get("typ")) or not _OWN_KEY_HEADERS.isdisjoint(header) or not _is_signed(presented.signed, header, keys):
+    if (
+        not _is_type(header.get("typ"), untyped=now.date() <= untyped_until)
+        or not _OWN_KEY_HEADERS.isdisjoint(header)
+        or not is_signed(presented.signed, header, keys)
+    ):
         raise InvalidClient
     if claims.get("iss") != presented.client_id or claims.get("aud") != issuer or not is_identifier(claims.get("jti")):
         raise InvalidClient
@@ -93,13 +102,13 @@ def prove(presented: PresentedAssertion, keys: dict[str | None, PublicKey], issu
     return ProvenAssertion(presented.client_id, claims["jti"], datetime.fromtimestamp(exp, UTC))
 
 
-def _is_type(typ: Any) -> bool:
-    if typ is None:
+def _is_type(typ: Any, *, untyped: bool) -> bool:
+    if untyped and (typ is None or typ == "JWT"):
         return True
-    return isinstance(typ, str) and (typ in UNTYPED or typ.lower().removeprefix("application/") == TYPE)
+    return isinstance(typ, str) and typ.lower().removeprefix("application/") == TYPE
 
 
-def _is_signed(signed: Signed, header: dict[str, Any], keys: dict[str | None, PublicKey]) -> bool:
+def is_signed(signed: Signed, header: dict[str, Any], keys: Mapping[str | None, PublicKey]) -> bool:
     """By the key that `kid` names; without a kid by any key of the client's, of which there are at most eight."""
     if "kid" in header:
         kid = header["kid"]

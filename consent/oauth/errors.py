@@ -9,6 +9,7 @@ OAuthError
 ├── UnsupportedGrantType          unsupported_grant_type         400
 ├── UnsupportedResponseType       unsupported_response_type      400
 ├── InvalidDPoPProof              invalid_dpop_proof             400   RFC 9449 §5
+├── InvalidRequestObject          invalid_request_object         400   RFC 9101 §7
 ├── InvalidAuthorizationDetails   invalid_authorization_details  400   RFC 9396 §5, with a verdict per detail where it was judged
 └── TemporarilyUnavailable        temporarily_unavailable        503
 
@@ -66,11 +67,14 @@ class InvalidClient(OAuthError):
 
 
 class InvalidGrant(OAuthError):
-    """The code is not valid for this client, or its verifier, redirect_uri or key does not fit."""
+    """The code or refresh token is not valid for this client, or its verifier, redirect_uri or key does not fit."""
 
     error = "invalid_grant"
 
-    def __init__(self, description: str = "The code is invalid, expired, used, or was issued for another request.") -> None:
+    def __init__(
+        self,
+        description: str = "The code or refresh token is invalid, expired, ended or used, or was issued to another client, key or request.",
+    ) -> None:
         super().__init__(description)
 
 
@@ -87,7 +91,7 @@ class UnauthorizedClient(OAuthError):
 
 
 class UnsupportedGrantType(OAuthError):
-    """Only authorization_code and client_credentials."""
+    """Only authorization_code, refresh_token and client_credentials."""
 
     error = "unsupported_grant_type"
 
@@ -102,6 +106,12 @@ class InvalidDPoPProof(OAuthError):
     """The proof of possession is missing, invalid or was used before."""
 
     error = "invalid_dpop_proof"
+
+
+class InvalidRequestObject(OAuthError):
+    """The request object is not signed by the client for this service and this hour, or carries what does not belong in it."""
+
+    error = "invalid_request_object"
 
 
 class InvalidAuthorizationDetails(OAuthError):
@@ -133,7 +143,7 @@ _OF_AUTHLIB: dict[str, OAuthError] = {
     "invalid_grant": InvalidGrant(),
     "invalid_scope": InvalidScope("A scope is unknown, or the client is not registered for it."),
     "unauthorized_client": UnauthorizedClient("The client is not registered for this grant type."),
-    "unsupported_grant_type": UnsupportedGrantType("The grant type is authorization_code or client_credentials."),
+    "unsupported_grant_type": UnsupportedGrantType("The grant type is authorization_code, refresh_token or client_credentials."),
 }
 
 

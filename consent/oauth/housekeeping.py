@@ -8,8 +8,10 @@ from consent.oauth.store import alone
 _SWEEP = (
     "delete from used_jti where expires_at < clock_timestamp() - interval '1 minute'",
     "delete from access_token where expires_at < clock_timestamp() - interval '1 day'",
+    "delete from refresh_token where expires_at < clock_timestamp() - interval '1 day'",
     # A code outlives every token it gave, so that a replay is noticed as long as there is something to revoke.
-    "delete from authorization_code where expires_at < clock_timestamp() - interval '2 days'",
+    "delete from authorization_code c where expires_at < clock_timestamp() - interval '2 days'"
+    " and not exists (select from refresh_token r where r.code_hash = c.hash)",
     "delete from session where expires_at < clock_timestamp() - interval '2 days'",
     "delete from pushed_request where expires_at < clock_timestamp() - interval '2 days'",
 )

@@ -13,10 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent import db
 from consent.grants import store as grants_store
 from consent.grants.schema import authorization_details
+from consent.oauth import families
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
 from consent.oauth.authentication import RegisteredClient
 from consent.oauth.errors import UnauthorizedClient
 from consent.oauth.form import Form, check_names, required
+from consent.oauth.narrowing import narrowed
 from consent.oauth.store import secret_hash
 from consent.parties.access import PLATFORM_KINDS, AnyChecker
 
@@ -25,7 +27,7 @@ INACTIVE: dict[str, Any] = {"active": False}
 
 _TOKEN = text("""
     select t.client_id, t.grant_id, t.grant_version, t.scopes, cast(t.cnf as text) as cnf, t.issued_at, t.expires_at, c.institution_id,
-           clock_timestamp() as now
+           cast(t.narrowing as text) as narrowing, clock_timestamp() as now
       from access_token t
       join client c on c.id = t.client_id and c.status = 'active'
      where t.hash = :hash and t.revoked_at is null and t.expires_at > clock_timestamp()
@@ -57,7 +59,8 @@ async def introspect(engine: AsyncEngine, issuer: str, client: RegisteredClient,
         if row.grant_id is None:
             return answer | {"scope": " ".join(row.scopes)}
         grant = await grants_store.grant(connection, row.grant_id)
-        details = authorization_details(grant, row.now) if grant else []
+        narrowing = None if row.narrowing is None else msgspec.json.decode(row.narrowing)
+        details = narrowed(authorization_details(grant, row.now), narrowing) if grant else []
         # A token ends with the version of the grant that it was issued for: those that exist at a change are revoked with it, one that
         # was being issued meanwhile is told by its version.
         if grant is None or grant.version != row.grant_version or not details:
@@ -72,18 +75,18 @@ def _may_see(client: RegisteredClient, row: Any) -> bool:
     return row.grant_id is not None and client.institution_kind in PLATFORM_KINDS and AnyChecker.SCOPE in client.scopes
 
 
-_REVOKE = text("""
-    with found as (
-      select hash, client_id = :client_id as own from access_token where hash = :hash
-    ), ended as (
-      update access_token t set revoked_at = clock_timestamp() from found f where t.hash = f.hash and f.own and t.revoked_at is null
-    )
-    select own from found
+_FIND = text("""
+    select 'access' as kind, client_id, code_hash from access_token where hash = :hash
+    union all
+    select 'refresh', client_id, code_hash from refresh_token where hash = :hash
 """)
+_REVOKE = text("update access_token set revoked_at = clock_timestamp() where hash = :hash and revoked_at is null")
 
 
 async def revoke(engine: AsyncEngine, client: RegisteredClient, form: Form) -> None:
-    """End the client's own token. One that is unknown or has ended already is no error (RFC 7009 §2.2).
+    """End the client's own token, with a refresh token the access tokens that it gave (RFC 7009 §2.1).
+
+    One that is unknown or has ended already is no error (RFC 7009 §2.2).
 
     Raises:
         UnauthorizedClient: the token is another client's; it stays as it is.
@@ -92,11 +95,18 @@ async def revoke(engine: AsyncEngine, client: RegisteredClient, form: Form) -> N
     """
     check_names(form, PARAMETERS)
     token = required(form, "token")
+    token_hash = secret_hash(token)
     with db.guard():
         async with engine.begin() as connection:
-            own = (await connection.execute(_REVOKE, {"hash": secret_hash(token), "client_id": client.id})).scalar()
-    if own is False:
-        raise UnauthorizedClient("The token was issued to another client.")
+            found = (await connection.execute(_FIND, {"hash": token_hash})).one_or_none()
+            if found is None:
+                return
+            if found.client_id != client.id:
+                raise UnauthorizedClient("The token was issued to another client.")
+            if found.kind == "refresh":
+                await families.revoke_family(connection, found.code_hash, client.id)
+            else:
+                await connection.execute(_REVOKE, {"hash": token_hash})
 
 
 def _seconds(at: datetime) -> int:

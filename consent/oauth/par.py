@@ -30,6 +30,7 @@ from consent.oauth.authentication import Authenticated, RegisteredClient
 from consent.oauth.dpop import JKT
 from consent.oauth.errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType
 from consent.oauth.form import Form, check_names, required
+from consent.oauth.jar import read_request_object
 from consent.oauth.jose import b64url_encode
 from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, RequestJudge
 from consent.oauth.store import secret_hash
@@ -70,15 +71,19 @@ class PushedReply(msgspec.Struct, frozen=True):
     expires_in: int
 
 
-async def push(engine: AsyncEngine, catalogue: Catalogue, judge: RequestJudge, caller: Authenticated, form: Form) -> PushedReply:
+async def push(
+    engine: AsyncEngine, catalogue: Catalogue, judge: RequestJudge, issuer: str, caller: Authenticated, form: Form
+) -> PushedReply:
     """Check, judge and keep the request of an authenticated client.
 
     Raises:
+        InvalidRequestObject: as `consent.oauth.jar.read_request_object`.
         InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType: the request is malformed or not the client's to make.
         InvalidAuthorizationDetails: the details are malformed, or refused with verdicts (then recorded as grant.request_refused).
         PolicyUnavailable, DatabaseUnavailable: nothing was decided or recorded.
     """
     client = caller.client
+    form = _open_object(client, issuer, form)
     parameters = _check_parameters(client, form)
     dpop_jkt = _check_jkt(form, caller.jkt)
     details = _read_details(required(form, "authorization_details"), utc_now())
@@ -90,6 +95,14 @@ async def push(engine: AsyncEngine, catalogue: Catalogue, judge: RequestJudge, c
         await _record_refusal(engine, catalogue, client, request_id, details, judgement)
         raise InvalidAuthorizationDetails("The request asks for more than it may have; see the verdicts.", _told(judgement))
     return await _keep(engine, catalogue, client, request_id, parameters, dpop_jkt, accepted, judgement.policy)
+
+
+def _open_object(client: RegisteredClient, issuer: str, form: Form) -> Form:
+    """What the request object carries, where there is one; what stands beside it counts for nothing (RFC 9101 §6.3)."""
+    if "request" not in form:
+        return form
+    check_names(form, PARAMETERS | {"request"})
+    return read_request_object(form["request"], client.id, client.keys, issuer, PARAMETERS - AUTHENTICATION, utc_now())
 
 
 def _check_parameters(client: RegisteredClient, form: Form) -> Parameters:

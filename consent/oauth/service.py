@@ -35,7 +35,7 @@ class OAuth:
     async def push(self, request: AnyRequest) -> par.PushedReply:
         """POST /oauth/par."""
         caller, form = await self._authenticate(request, "/oauth/par")
-        return await par.push(self._engine, self._catalogue, self._judge, caller, form)
+        return await par.push(self._engine, self._catalogue, self._judge, self.issuer, caller, form)
 
     async def open(self, client_id: str, request_uri: str) -> PushedRequest:
         """GET /oauth/authorize: the request, if it may still be decided on."""

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
-import msgspec
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin, OAuth2Request
 from authlib.oauth2.rfc6749 import InvalidGrantError as AuthlibInvalidGrant
 from authlib.oauth2.rfc6749 import InvalidScopeError as AuthlibInvalidScope
-from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc7636 import CodeChallenge
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_
 
@@ -30,18 +28,22 @@ from consent.db import guard
 from consent.grants import store as grants_store
 from consent.grants.model import Grant, effective_item_status
 from consent.grants.schema import authorization_details, refused_details
+from consent.oauth import families
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
 from consent.oauth.authentication import Authenticated, RegisteredClient
 from consent.oauth.errors import InvalidDPoPProof, InvalidRequest, OAuthError, from_authlib
+from consent.oauth.families import Family, insert_access, insert_refresh
 from consent.oauth.form import Form, check_names, required
 from consent.oauth.model import TOKEN_SECONDS
+from consent.oauth.narrowing import Narrowing, narrowed, read_narrowing
 from consent.oauth.store import secret_hash
 
 T = TypeVar("T")
 
 METHOD = "private_key_jwt"
 PARAMETERS = {
-    "authorization_code": AUTHENTICATION | {"grant_type", "code", "redirect_uri", "code_verifier"},
+    "authorization_code": AUTHENTICATION | {"grant_type", "code", "redirect_uri", "code_verifier", "authorization_details"},
+    "refresh_token": AUTHENTICATION | {"grant_type", "refresh_token", "authorization_details"},
     "client_credentials": AUTHENTICATION | {"grant_type", "scope"},
 }
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -59,7 +61,7 @@ class _Client(ClientMixin):  # type: ignore[misc]
 
     def check_grant_type(self, grant_type: str) -> bool:
         """A client without redirect addresses has no code flow, one without scopes no client_credentials; nobody has anything else."""
-        if grant_type == "authorization_code":
+        if grant_type in {"authorization_code", "refresh_token"}:
             return bool(self.client.redirect_uris)
         return grant_type == "client_credentials" and bool(self.client.scopes)
 
@@ -74,6 +76,9 @@ class _TokenRequest(OAuth2Request):  # type: ignore[misc]
         self.connection = connection
         self.caller = caller
         self.jkt = jkt
+        self.cnf = {"jkt": jkt}
+        self.narrowing: Narrowing | None = None
+        self.family: Family | None = None
 
     @property
     def form(self) -> dict[str, str]:
@@ -84,7 +89,6 @@ class _TokenRequest(OAuth2Request):  # type: ignore[misc]
 class _Code:
     """A code that this request has just used up."""
 
-    hash: bytes
     grant_id: str
     redirect_uri: str
     code_challenge: str
@@ -110,37 +114,99 @@ class _S256(CodeChallenge):  # type: ignore[misc]
         super().validate_code_verifier(grant, result)
 
 
-class _CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
+class _OfGrant:
+    """What the two ways to a grant's tokens share."""
+
+    request: _TokenRequest
+
+    def read_grant(self, grant_id: str) -> Grant | None:
+        """The grant if anything of it is in force, with the request's narrowing laid beside it."""
+        connection = self.request.connection
+        grant = _run(grants_store.grant(connection, grant_id))
+        now = _run(families.now(connection))
+        if grant is None or grant.client_id != self.request.caller.client.id:
+            return None
+        active = [item.detail for item in grant.items if effective_item_status(grant, item, now) == "active"]
+        if not active:
+            return None
+        self.request.narrowing = read_narrowing(active, self.request.form.get("authorization_details"))
+        self.request.now = now
+        return grant
+
+    def granted(self) -> dict[str, Any]:
+        """What stands beside the token (RFC 9396 §7, FAPI Grant Management §4)."""
+        grant: Grant = self.request.user
+        return {
+            "grant_id": grant.id,
+            "authorization_details": narrowed(authorization_details(grant, self.request.now), self.request.narrowing),
+            "refused_details": refused_details(grant),
+            "unmet_required": list(grant.unmet_required),
+        }
+
+
+class _CodeGrant(_OfGrant, AuthorizationCodeGrant):  # type: ignore[misc]
     """Redeems a code, once."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = (METHOD,)
 
     def query_authorization_code(self, code: str, client: _Client) -> _Code | None:
         """Use the code up, and revoke what it gave if it was used before."""
-        return _run(_use_code(self.request, secret_hash(code), client.client.id))
+        code_hash = secret_hash(code)
+        used = _run(families.use_code(self.request.connection, code_hash, client.client.id))
+        if used is None or not used.in_time or used.dpop_jkt not in {None, self.request.jkt}:
+            return None
+        self.request.family = Family(used.grant_id, code_hash)
+        return _Code(used.grant_id, used.redirect_uri, used.code_challenge)
 
     def authenticate_user(self, authorization_code: _Code) -> Grant | None:
         """The grant behind the code, None if nothing of it is in force any more."""
-        grant = _run(grants_store.grant(self.request.connection, authorization_code.grant_id))
-        now = _run(_now(self.request.connection))
-        if grant is None or grant.client_id != self.request.caller.client.id or not authorization_details(grant, now):
-            return None
-        self.request.now = now
+        return self.read_grant(authorization_code.grant_id)
+
+    def create_token_response(self) -> Any:
+        status, token, headers = super().create_token_response()
+        return status, token | self.granted(), headers
+
+    def delete_authorization_code(self, authorization_code: _Code) -> None:
+        """It stays, used: that is how a replay is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refresh:
+    """A refresh token in force, presented by its client with its key."""
+
+    grant_id: str
+
+    def check_client(self, client: _Client) -> bool:  # noqa: ARG002
+        """It was looked up by its client."""
+        return True
+
+    def get_scope(self) -> str:
+        """None, as the code had none."""
+        return ""
+
+
+class _RefreshGrant(_OfGrant, RefreshTokenGrant):  # type: ignore[misc]
+    """A new access token for the grant as it now stands. The refresh token stays (FAPI 2.0 Security Profile §5.3.2.1)."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = (METHOD,)
+
+    def authenticate_refresh_token(self, refresh_token: str) -> _Refresh | None:
+        request = self.request
+        request.family = _run(families.find_refresh(request.connection, secret_hash(refresh_token), request.caller.client.id, request.cnf))
+        return None if request.family is None else _Refresh(request.family.grant_id)
+
+    def authenticate_user(self, refresh_token: _Refresh) -> Grant:
+        grant = self.read_grant(refresh_token.grant_id)
+        if grant is None:
+            raise AuthlibInvalidGrant
         return grant
 
     def create_token_response(self) -> Any:
         status, token, headers = super().create_token_response()
-        grant: Grant = self.request.user
-        granted = {
-            "grant_id": grant.id,
-            "authorization_details": authorization_details(grant, self.request.now),
-            "refused_details": refused_details(grant),
-            "unmet_required": list(grant.unmet_required),
-        }
-        return status, token | granted, headers
+        return status, token | self.granted(), headers
 
-    def delete_authorization_code(self, authorization_code: _Code) -> None:
-        """It stays, used: that is how a replay is noticed."""
+    def revoke_old_credential(self, refresh_token: _Refresh) -> None:
+        """Not rotated: whoever stole it has neither the client's key nor the proof's."""
 
 
 class _CredentialsGrant(ClientCredentialsGrant):  # type: ignore[misc]
@@ -163,6 +229,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         self.register_client_auth_method(METHOD, lambda _, request: _Client(request.caller.client))
         self.register_token_generator("default", _new_token)
         self.register_grant(_CodeGrant, [_S256()])
+        self.register_grant(_RefreshGrant)
         self.register_grant(_CredentialsGrant)
 
     def query_client(self, client_id: str) -> None:  # noqa: ARG002
@@ -170,7 +237,7 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         return
 
     def save_token(self, token: dict[str, Any], request: _TokenRequest) -> None:
-        _run(_insert_token(token, request))
+        _run(_insert_tokens(token, request))
 
     def create_oauth2_request(self, request: _TokenRequest) -> _TokenRequest:
         return request
@@ -198,6 +265,8 @@ async def issue_token(engine: AsyncEngine, caller: Authenticated, form: Form) ->
         check_names(form, PARAMETERS[grant_type])
     if grant_type == "authorization_code":
         required(form, "code")
+    if grant_type == "refresh_token":
+        required(form, "refresh_token")
     if caller.jkt is None:
         raise InvalidDPoPProof("Tokens are bound to a key; send a DPoP proof.")
     with guard():
@@ -219,66 +288,32 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 def _new_token(grant_type: str, client: _Client, scope: str | None = None, **_: object) -> dict[str, Any]:  # noqa: ARG001
     """256 random bits, opaque: what a token may do is looked up when it is used, so that a revocation holds at once."""
     token = {"access_token": secrets.token_urlsafe(32), "token_type": "DPoP", "expires_in": TOKEN_SECONDS}
+    if grant_type == "authorization_code":
+        token["refresh_token"] = secrets.token_urlsafe(32)
     return token | ({"scope": scope} if scope else {})
 
 
-_NOW = text("select clock_timestamp()")
-
-
-async def _now(connection: AsyncConnection) -> datetime:
-    return cast("datetime", (await connection.execute(_NOW)).scalar_one())
-
-
-_USE_CODE = text("""
-    update authorization_code set used_at = clock_timestamp()
-     where hash = :hash and client_id = :client_id and used_at is null
-    returning grant_id, redirect_uri, code_challenge, dpop_jkt, expires_at > clock_timestamp() as in_time
-""")
-_REVOKE_FAMILY = text("""
-    update access_token set revoked_at = clock_timestamp()
-     where code_hash = :hash and client_id = :client_id and revoked_at is null
-""")
-
-
-async def _use_code(request: _TokenRequest, code_hash: bytes, client_id: str) -> _Code | None:
-    """One attempt per code, by the client it was issued to; another client neither uses it up nor revokes anything.
-
-    A second attempt waits here for the first one's commit, so it revokes also what the first one is about to give.
-    """
-    parameters = {"hash": code_hash, "client_id": client_id}
-    row = (await request.connection.execute(_USE_CODE, parameters)).one_or_none()
-    if row is None:
-        await request.connection.execute(_REVOKE_FAMILY, parameters)
-        return None
-    if not row.in_time or row.dpop_jkt not in {None, request.jkt}:
-        return None
-    return _Code(code_hash, row.grant_id, row.redirect_uri, row.code_challenge)
-
-
-_INSERT_TOKEN = text("""
-    insert into access_token (hash, client_id, grant_id, grant_version, code_hash, scopes, cnf, issued_at, expires_at)
-    values (:hash, :client_id, :grant_id, :grant_version, :code_hash, cast(:scopes as text[]), cast(:cnf as jsonb), clock_timestamp(),
-            clock_timestamp() + cast(:lifetime as interval))
-""")
-
-
-async def _insert_token(token: dict[str, Any], request: _TokenRequest) -> None:
+async def _insert_tokens(token: dict[str, Any], request: _TokenRequest) -> None:
+    """Store what the response will carry, with the lifetimes that the grant leaves."""
+    connection, client_id = request.connection, request.caller.client.id
     grant: Grant | None = request.user
+    family: Family | None = request.family if grant else None
     if grant is not None:
         now = cast("datetime", request.now)
         ends = max(item.detail.valid_until for item in grant.items if effective_item_status(grant, item, now) == "active")
         token["expires_in"] = max(1, min(TOKEN_SECONDS, int((ends - now).total_seconds())))
-    parameters = {
+        if "refresh_token" in token and family is not None:
+            await insert_refresh(connection, secret_hash(token["refresh_token"]), client_id, family, request.cnf, ends)
+    values = {
         "hash": secret_hash(token["access_token"]),
-        "client_id": request.caller.client.id,
+        "client_id": client_id,
         "grant_id": grant.id if grant else None,
         "grant_version": grant.version if grant else None,
-        "code_hash": request.authorization_code.hash if grant else None,
+        "code_hash": family.code_hash if family else None,
+        "narrowing": request.narrowing if grant else None,
         "scopes": token.get("scope", "").split(),
-        "cnf": msgspec.json.encode({"jkt": request.jkt}).decode(),
-        "lifetime": timedelta(seconds=token["expires_in"]),
     }
-    await request.connection.execute(_INSERT_TOKEN, parameters)
+    await insert_access(connection, values, request.cnf, timedelta(seconds=token["expires_in"]))
 
 
 _server = _Server()

@@ -65,8 +65,8 @@ async def test_response_types(bank: Caller) -> None:
 
 
 async def test_parameters_that_do_not_belong(bank: Caller) -> None:
-    """request_uri inside PAR, also one that would be fetched; signed requests; anything unknown."""
-    for name in ("request_uri", "request", "prompt", "audience", "code", "Redirect_uri", "redirect_uri[]", "__proto__", "x"):
+    """request_uri inside PAR, also one that would be fetched; anything unknown."""
+    for name in ("request_uri", "request_url", "prompt", "audience", "code", "Redirect_uri", "redirect_uri[]", "__proto__", "x"):
         await assert_refused(await bank.push(**{name: "https://127.0.0.1/x"}))
 
 
