@@ -21,9 +21,35 @@ create table ledger_node (
 create table ledger_head (
   size bigint primary key check (size > 0),
   root bytea  not null check (octet_length(root) = 32),
-  note text   not null,                                    -- the whole signed note
+  note text   not null,                                    -- the note as the log signed it, without cosignatures
   time timestamptz not null default clock_timestamp()
 );
+-- What became of a head: shown to readers; witnessed, once its cosignatures were a quorum of the policy of that moment.
+create table ledger_head_stage (
+  stage text   not null check (stage in ('shown','witnessed')),
+  size  bigint not null,
+  time  timestamptz not null default clock_timestamp(),
+  primary key (stage, size)
+);
+-- A witness's cosignature of a head (C2SP tlog-cosignature), early or late: the whole signature line with its newline.
+create table ledger_cosignature (
+  size    bigint not null,
+  witness text   not null check (length(witness) between 1 and 255),   -- the name of its key
+  key_id  bytea  not null check (octet_length(key_id) = 4),
+  line    text   not null check (length(line) <= 8192 and line like '— %' and right(line, 1) = E'\n'),
+  time    timestamptz not null default clock_timestamp(),
+  primary key (size, witness, key_id)
+);
+-- Which key signs heads above a record: the first key stands at 0, each other at its key.rotated.
+create table ledger_key (
+  idx  bigint primary key check (idx >= 0),
+  vkey text   not null unique
+);
+-- Heads as readers see them: the log's note with every cosignature that has come.
+create view ledger_checkpoint as
+  select stage.stage, head.size, head.root, head.time, head.note
+    || coalesce((select string_agg(line, '' order by witness, key_id) from ledger_cosignature where size = head.size), '') as note
+  from ledger_head_stage as stage join ledger_head as head using (size);
 -- Large documents named by digest; part of every export. Bodies that name people live in evidence, not here.
 create table ledger_blob (
   sha256     bytea primary key check (octet_length(sha256) = 32),
@@ -159,12 +185,25 @@ create table access_token (
   grant_id   text,                                         -- null for client_credentials
   grant_version bigint,                                    -- the version that it stands for, and with which it ends
   code_hash  bytea,                                        -- replay of the code revokes the token
+  narrowing  jsonb,                                        -- fields by identifier, where the token stands for less than its grant
   scopes     text[] not null,
   cnf        jsonb not null,                               -- {"jkt": …} or {"x5t#S256": …}
   issued_at  timestamptz not null,
   expires_at timestamptz not null,
   revoked_at timestamptz
 );
+-- Not rotated (FAPI 2.0 Security Profile §5.3.2.1), bound to client and key; whether its grant is in force is looked up at each use.
+create table refresh_token (
+  hash       bytea primary key check (octet_length(hash) = 32),
+  client_id  text not null references client,
+  grant_id   text not null,
+  code_hash  bytea not null unique,                        -- the code that gave it, whose replay revokes it
+  cnf        jsonb not null,
+  issued_at  timestamptz not null,
+  expires_at timestamptz not null,                         -- when the last detail of the grant ends
+  revoked_at timestamptz
+);
+create index refresh_token_expiry on refresh_token (expires_at);
 create index access_token_by_grant on access_token (grant_id) where grant_id is not null;
 create index access_token_by_code on access_token (code_hash) where code_hash is not null;
 create index access_token_expiry on access_token (expires_at);
@@ -251,6 +290,7 @@ create table model (
   id             text primary key,
   institution_id text not null references institution,
   name_zh        text not null,
+  name_en        text not null,
   items          text[] not null,
   status         text not null check (status in ('active','retired'))
 );
