@@ -21,7 +21,7 @@ from consent.parties.access import AnyChecker
 
 # The platform's own decision: the one named, or the one that redeemed it.
 _DECISION = text("""
-    select e.id, cast(e.ticket as text) as terms, exists (select from delivery where decision_id = e.id) as reported
+    select e.id, e.idx, cast(e.ticket as text) as terms, exists (select from delivery where decision_id = e.id) as reported
       from decision d join decision e on e.id = coalesce(d.redeemed_by, d.id) join client c on c.id = e.client_id
      where d.id = :id and c.institution_id = :platform and e.institution_id <> :platform
 """)
@@ -44,6 +44,7 @@ async def deliver(engine: AsyncEngine, caller: AnyChecker, delivery: Delivery) -
         row = await _checked(transaction.connection, caller, delivery)
         event = AccessDelivered(
             decision=row.id,
+            index=row.idx,
             platform=caller.institution_id,
             items=tuple(DeliveredItem(item=part.item, fields=tuple(part.fields)) for part in delivery.items),
         )

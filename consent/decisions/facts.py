@@ -6,7 +6,7 @@ stale one costs a second round and never a wrong answer. Everything here is fact
 
 import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consent.clock import SHANGHAI, shanghai_day, to_ms
 from consent.decisions.model import UNKNOWN, Check, Facts, GrantItem, Known, Loan, Recorded, Ticket
+from consent.grants.model import Detail
 from consent.parties import store as parties
 
 # One row for each granted item of a check, at least one for each check; the granted item's columns are those of GrantItem and come last.
@@ -28,7 +29,7 @@ _FACTS = text("""
     select a.n, today.now, s.version as subject_version, s.level, s.status, p.pseudonym,
            (select sum(c.version) from consent_grant c where c.enterprise_id = s.id and c.institution_id = a.institution) as grants_version,
            l.phase, l.product, l.version as loan_version, m.items as model_items,
-           cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution, t.identifier as ticket_identifier,
+           t.id as ticket_id, cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution, t.identifier as ticket_identifier,
            t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf, g.*
       from json_to_recordset(cast(:checks as json)) as a (n int, institution text, identifier text, items text, loan text, model text,
                                                           ticket text, request_key text)
@@ -36,7 +37,10 @@ _FACTS = text("""
       left join subject s on s.uscc = a.identifier
       left join pseudonym p on p.institution_id = a.institution and p.identifier = a.identifier
       left join lateral (
-        select i.grant_id, i.seq, c.granted_by, c.status as grant_status, i.item, i.status as item_status, i.action, i.purpose,
+        select c.subject_id = c.enterprise_id or exists (select from person_link k join subject o on o.id = k.person_id
+                 where k.person_id = c.subject_id and k.enterprise_id = c.enterprise_id and k.ended_at is null
+                   and o.level = 'real_name' and o.status = 'active') as counts,
+               i.grant_id, i.seq, c.granted_by, c.status as grant_status, i.item, i.status as item_status, i.action, i.purpose,
                i.product as granted_product, i.fields, cast(i.data_from as text) as data_from,
                cast(extract(epoch from i.valid_until) * 1000 as bigint) as valid_until, i.frequency_max, i.frequency_per,
                coalesce((select u.used from grant_use u where u.grant_id = i.grant_id and u.seq = i.seq and u.period =
@@ -44,9 +48,6 @@ _FACTS = text("""
                i.via, i.processor, i.retention_days
           from consent_grant c join grant_item i on i.grant_id = c.id
          where c.enterprise_id = s.id and c.institution_id = a.institution and i.item = any(string_to_array(a.items, ','))
-           and (c.subject_id = c.enterprise_id or exists (select from person_link k join subject o on o.id = k.person_id
-                 where k.person_id = c.subject_id and k.enterprise_id = c.enterprise_id and k.ended_at is null
-                   and o.level = 'real_name' and o.status = 'active'))
       ) g on true
       left join loan l on l.institution_id = a.institution and l.id = a.loan and l.subject_id = s.id
       left join model m on m.id = a.model and m.institution_id = a.institution and m.status = 'active'
@@ -102,11 +103,16 @@ class FactSource:
             rows = {row.n: row for row in found}
             pseudonyms = await _complete(connection, pairs, [rows[n].pseudonym for n in range(len(checks))])
         grants: dict[int, list[GrantItem]] = {n: [] for n in rows}
+        uncounted: dict[int, dict[str, None]] = {}
         for row in found:
-            if row.grant_id is not None:
+            if row.counts:
                 grants[row.n].append(GrantItem(*row[-_GRANT_COLUMNS:]))
+            elif row.grant_id is not None:
+                uncounted.setdefault(row.n, {})[row.grant_id] = None
         instant = Instant.of(found[0].now)
-        return [_facts(check, known, instant, rows[n], grants[n], pseudonyms[n]) for n, check in enumerate(checks)]
+        return [
+            _facts(check, known, instant, rows[n], grants[n], tuple(uncounted.get(n, ())), pseudonyms[n]) for n, check in enumerate(checks)
+        ]
 
     async def _institutions(self, connection: AsyncConnection, checks: Sequence[Check]) -> dict[str, Known]:
         asked = {check.institution for check in checks} | {check.platform for check in checks if check.platform is not None}
@@ -138,17 +144,35 @@ def policy_input(key: str, check: Check, facts: Facts) -> dict[str, Any]:
         "model": None if check.model is None else {"registered": facts.model_items is not None, "items": facts.model_items or []},
         "processor": check.processor,
         "via": check.via,
-        "service": "single",
+        "service": check.service,
+        "channel": check.channel,
         "data_from": check.data_from,
         "data_to": check.data_to,
         "caller": {"kind": "institution" if check.platform is None else "platform", "attested": check.attested},
         "institution": None if facts.institution is None else facts.institution.facts,
         "platform": None if facts.platform is None else facts.platform.platform,
-        "terminal": "unregistered",
+        "conduits": {name: conduit.facts for name, conduit in facts.conduits.items()},
+        "terminal": facts.terminal,
         "subject": {"verified": facts.verified},
         "ticket": None if facts.ticket is None else {"valid": facts.ticket.open, "items": facts.ticket.items},
+        "disputed": facts.disputed,
+        "guesses": facts.guesses,
         "items": [{"item": asked.item, "fields": asked.fields, "claimed": asked.claimed} for asked in check.items],
         "grants": [_grant_input(grant) for grant in facts.grants],
+    }
+
+
+def request_input(
+    key: str, now: int, institution: dict[str, Any] | None, details: Sequence[Detail], allowed_items: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """One authorization request as the policies take it. `now` in ms since the epoch, `institution` as `Institution.facts()`."""
+    return {
+        "key": key,
+        "now": now,
+        "today": shanghai_day(datetime.fromtimestamp(now / 1000, UTC)),
+        "institution": institution,
+        "details": [detail.to_policy() for detail in details],
+        "allowed_items": allowed_items,
     }
 
 
@@ -210,7 +234,9 @@ async def _complete(connection: AsyncConnection, pairs: Sequence[tuple[str, str]
     return [name or made[pair] for pair, name in zip(pairs, names, strict=True)]
 
 
-def _facts(check: Check, known: dict[str, Known], instant: Instant, row: Any, grants: list[GrantItem], pseudonym: str) -> Facts:
+def _facts(
+    check: Check, known: dict[str, Known], instant: Instant, row: Any, grants: list[GrantItem], uncounted: tuple[str, ...], pseudonym: str
+) -> Facts:
     now = instant.now
     institution = known.get(check.institution)
     platform = None if check.platform is None else known.get(check.platform)
@@ -231,6 +257,7 @@ def _facts(check: Check, known: dict[str, Known], instant: Instant, row: Any, gr
         verified=row.subject_version is None or (row.level == "real_name" and row.status == "active"),
         pseudonym=pseudonym,
         grants=grants,
+        uncounted=uncounted,
         grants_version=int(row.grants_version or 0),
         loan=None if row.phase is None else Loan(row.phase, row.product, row.loan_version),
         model_items=row.model_items,
@@ -243,7 +270,7 @@ def _facts(check: Check, known: dict[str, Known], instant: Instant, row: Any, gr
 def _read_ticket(check: Check, row: Any, now: int) -> Ticket:
     """The ticket as far as it is this check's: a foreign, spent or unknown one tells nothing of what it was for."""
     if row.ticket is None or row.ticket_until is None:
-        return Ticket(open=False, until=0, items={})
+        return Ticket(open=False, until=0, items={}, known=row.ticket_id is not None)
     terms, until = _ticket.decode(row.ticket), to_ms(row.ticket_until)
     same = (row.ticket_institution, row.ticket_identifier, terms["action"], terms["purpose"]) == (*check.pair, check.action, check.purpose)
     if not same or row.redeemed_by is not None or until <= now:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from consent.catalogue.model import Catalogue
 from consent.decisions.answers import WISHES, CheckAnswer, ItemAnswer
+from consent.ledger.words import LoanPhase
 
 TICKET_SECONDS = 300
 UNKNOWN = "unknown"
@@ -34,6 +35,8 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
     platform      the asking platform's institution id, None if the institution asks for itself
     institution   who would see the data, as asked: perhaps no registered one
     identifier    the enterprise's 统一社会信用代码
+    service       single, or bulk: pushed for a region or a trade, without looking at any one enterprise's grant
+    channel       the way that the data will go, as the caller says: None or platform; department_direct
     request_key   SHA-256(client || 0 || request_id), None without request_id
     request_hash  SHA-256 of the canonical request
     """
@@ -56,6 +59,8 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
     ticket: str | None
     request_key: bytes | None
     request_hash: bytes
+    service: str = "single"
+    channel: str | None = None
 
     @property
     def attested(self) -> Attested:
@@ -122,17 +127,21 @@ class GrantItem(Struct, frozen=True, gc=False):
 class Loan(Struct, frozen=True):
     """A loan of this institution to this enterprise."""
 
-    phase: str
+    phase: LoanPhase
     product: str | None
     version: int
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
-    """The decision that a platform wants to redeem. `open` is whether it may be: right parties, action and purpose, in time, unused."""
+    """The decision that a platform wants to redeem. `open` is whether it may be: right parties, action and purpose, in time, unused.
+
+    known  whether there is such a decision at all; what is not may not stand in a record
+    """
 
     open: bool
     until: int
     items: dict[str, list[str]]
+    known: bool = True
 
 
 class Recorded(Struct, frozen=True):
@@ -148,8 +157,13 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
     """What the database knew at `now` (ms), with the versions by which it is noticed that something changed since.
 
     subject_version  None: no such enterprise is registered
+    uncounted        ids of persons' grants that do not count: she is no longer linked to the enterprise, or not verified
     grants_version   sum of the versions of all grants between this enterprise and this institution
     valid_before     the first instant (ms) at which time alone could change the answer
+    terminal         whether terminal and address are the registered ones: match | mismatch | unregistered (nothing is registered)
+    conduits         the registered ones among the conduits that the check names
+    disputed         items with an open dispute
+    guesses          by field: verifications counted today for this enterprise and institution
     """
 
     now: int
@@ -166,6 +180,11 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
     ticket: Ticket | None
     recorded: Recorded | None
     valid_before: int
+    uncounted: tuple[str, ...] = ()
+    terminal: Literal["match", "mismatch", "unregistered"] = "unregistered"
+    conduits: dict[str, Known] = {}
+    disputed: tuple[str, ...] = ()
+    guesses: dict[str, int] = {}
 
 
 class Use(Struct, frozen=True, gc=False):

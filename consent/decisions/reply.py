@@ -7,7 +7,7 @@ import base64
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import msgspec
@@ -15,10 +15,12 @@ import msgspec
 from consent.catalogue.model import Catalogue
 from consent.decisions.answers import CheckAnswer, ItemAnswer
 from consent.decisions.codes import solutions
-from consent.decisions.model import UNKNOWN, Decided
+from consent.decisions.model import UNKNOWN, Asked, Decided, Facts
 from consent.ledger import events, parts
 
 _encode = msgspec.json.Encoder().encode
+_MOST_UNCOUNTED = 256
+"""Grants named in a record as not counting; a replay may judge differently by those beyond."""
 
 
 def reply_head(decision_id: str, answer: CheckAnswer, catalogue_version: str) -> bytes:
@@ -68,7 +70,9 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         data_from=check.data_from,
         data_to=check.data_to,
         request=_digest(check.request_id),
-        items=tuple(_decided_item(item, asked.fields, catalogue) for asked, item in zip(check.items, answer.items, strict=True)),
+        ticket=check.ticket if facts.ticket is None or facts.ticket.known else UNKNOWN,
+        told=_told(facts, products),
+        items=tuple(_decided_item(item, asked, catalogue) for asked, item in zip(check.items, answer.items, strict=True)),
         decision=answer.decision,
         outcome=answer.outcome,
         codes=tuple(answer.codes),
@@ -100,11 +104,24 @@ def _item(item: ItemAnswer) -> dict[str, Any]:
     }
 
 
-def _decided_item(item: ItemAnswer, requested: tuple[str, ...] | None, catalogue: Catalogue) -> parts.DecidedItem:
+def _told(facts: Facts, products: Container[str | None]) -> parts.Told:
+    loan = facts.loan
+    return parts.Told(
+        verified=facts.verified,
+        terminal=facts.terminal,
+        loan=None
+        if loan is None
+        else parts.LoanTold(phase=loan.phase, product=loan.product if loan.product is None or loan.product in products else UNKNOWN),
+        uncounted=facts.uncounted[:_MOST_UNCOUNTED],
+    )
+
+
+def _decided_item(item: ItemAnswer, asked: Asked, catalogue: Catalogue) -> parts.DecidedItem:
     known = item.item in catalogue.items
     return parts.DecidedItem(
         item=item.item if known else UNKNOWN,
-        fields_requested=None if requested is None else _fields(requested, item.item, catalogue),
+        fields_requested=None if asked.fields is None else _fields(asked.fields, item.item, catalogue),
+        claimed=None if asked.claimed is None else _fields(asked.claimed, item.item, catalogue),
         outcome=item.outcome,
         basis=item.basis,
         grant=item.grant_id,

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from consent.ledger.grammar import compile_grammar
-from consent.ledger.parts import DecidedItem, DeliveredItem, Details, Notice, Part, Product, RefusedDetail, Use, Verdict
+from consent.ledger.parts import DecidedItem, DeliveredItem, Details, Model, Notice, Part, Product, RefusedDetail, Told, Use, Verdict
 from consent.ledger.values import Count, Day, Digest, Id, Identifier, Instant, Number, Origin, Pseudonym, Sha256, Version
 from consent.ledger.words import Action, Code, GrantActor, InstitutionKind, InstitutionStatus, Item, Word
 
@@ -58,6 +58,7 @@ class InstitutionRegistered(Event, frozen=True):
     purposes: Annotated[tuple[Word, ...], Meta(max_length=16)]
     own_items: Annotated[tuple[Item, ...], Meta(max_length=128)]
     products: Annotated[tuple[Product, ...], Meta(max_length=256)]
+    models: Annotated[tuple[Model, ...], Meta(max_length=256)]
 
 
 class InstitutionChanged(InstitutionRegistered, frozen=True):
@@ -225,7 +226,8 @@ class GrantResumed(GrantRevoked, frozen=True):
 class AccessDecided(Event, frozen=True):
     """One check and its answer. `attested`: whose word it is that the data was asked for.
 
-    `model` is `unknown` unless it is the institution's own; `processor` and each of `via`, unless a grant in question names it.
+    `model` is `unknown` unless it is the institution's own; `processor` and each of `via`, unless a grant in question names it; `ticket`,
+    unless it is a decision.
     """
 
     TYPE: ClassVar[str] = "access.decided"
@@ -244,6 +246,8 @@ class AccessDecided(Event, frozen=True):
     data_from: Day | None
     data_to: Day | None
     request: Digest | None
+    ticket: Id | None
+    told: Told
     items: Annotated[tuple[DecidedItem, ...], Meta(max_length=64)]
     decision: bool
     outcome: Literal["full", "partial", "none"]
@@ -256,10 +260,11 @@ class AccessDecided(Event, frozen=True):
 
 
 class AccessDelivered(Event, frozen=True):
-    """A platform reports what it served on a decision."""
+    """A platform reports what it served on a decision, whose record stands at `index`."""
 
     TYPE: ClassVar[str] = "access.delivered"
     decision: Id
+    index: Count
     platform: Id
     items: Annotated[tuple[DeliveredItem, ...], Meta(max_length=64)]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from consent.ledger.values import Day, Digest, Id, Identifier, Instant, Number, Period, Sha256, Version
-from consent.ledger.words import Action, Code, Field, Item, Word
+from consent.ledger.words import Action, Code, Field, Item, LoanPhase, Word
 
 
 class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,6 +18,13 @@ class Product(Part, frozen=True):
     code: Id
     purposes: Annotated[tuple[Word, ...], Meta(max_length=16)]
     items: Annotated[tuple[Item, ...], Meta(max_length=128)] | None
+
+
+class Model(Part, frozen=True):
+    """A registered joint model and the items that it reads."""
+
+    model: Id
+    items: Annotated[tuple[Item, ...], Meta(max_length=128)]
 
 
 class Frequency(Part, frozen=True):
@@ -75,10 +82,11 @@ class RefusedDetail(Part, frozen=True):
 
 
 class DecidedItem(Part, frozen=True):
-    """The answer for one item. `fields_requested` null: all of the item."""
+    """The answer for one item. `fields_requested` null: all of the item; `claimed` null: nothing was to be compared."""
 
     item: Item
     fields_requested: Annotated[tuple[Field, ...], Meta(max_length=128)] | None
+    claimed: Annotated[tuple[Field, ...], Meta(max_length=128)] | None
     outcome: Literal["permit", "permit_masked", "verify_only", "model_only", "deny"]
     basis: Literal["open", "grant", "person", "model"] | None
     grant: Id | None
@@ -86,6 +94,27 @@ class DecidedItem(Part, frozen=True):
     fields: Annotated[tuple[Field, ...], Meta(max_length=128)]
     withheld: Annotated[tuple[Field, ...], Meta(max_length=128)]
     codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
+
+
+class LoanTold(Part, frozen=True):
+    """The loan that a check named, as it stood."""
+
+    phase: LoanPhase
+    product: Id | None
+
+
+class Told(Part, frozen=True):
+    """What a decision was told by the database and no other record shows, so that a replay has it on the operator's word.
+
+    verified   the enterprise is registered by its real name and active, or nobody registered it
+    loan       null: none was named, or it is none of this institution's to this enterprise
+    uncounted  grants by a person that stand but did not count: she is no longer linked to the enterprise, or not verified
+    """
+
+    verified: bool
+    terminal: Literal["match", "mismatch", "unregistered"]
+    loan: LoanTold | None
+    uncounted: Annotated[tuple[Id, ...], Meta(max_length=256)]
 
 
 class Use(Part, frozen=True):

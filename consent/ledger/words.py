@@ -22,4 +22,5 @@ InstitutionKind = Literal[
     "tax_gateway",
     "department",
 ]
+LoanPhase = Literal["applied", "approved", "refused", "disbursed", "settled", "overdue"]
 GrantActor = Literal["subject", "institution", "operator"]

@@ -31,8 +31,11 @@ ClientStatus = Literal["active", "suspended", "cancelled"]
 _USCC = re.compile(r"[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}")
 _INSTITUTION_ID = re.compile(r"[a-z][a-z0-9-]{2,63}")
 _PRODUCT_CODE = re.compile(r"[a-z][a-z0-9-]{1,63}")
+_MODEL_ID = re.compile(r"[a-z][a-z0-9-]{2,63}")
 _AGREEMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _NAME_LENGTH = 200
+UNKNOWN = "unknown"
+"""Stands in records for what nobody registered, so nothing may be registered under it."""
 
 _NEXT_STATUS: dict[InstitutionStatus, frozenset[InstitutionStatus]] = {
     "applied": frozenset({"active", "cancelled"}),
@@ -83,7 +86,7 @@ def parse_institution_id(text: str, member: str = "id") -> str:
     Raises:
         InvalidRequest: `id.invalid`.
     """
-    if _INSTITUTION_ID.fullmatch(text) is None:
+    if _INSTITUTION_ID.fullmatch(text) is None or text == UNKNOWN:
         raise InvalidRequest(
             "标识应为3至64位小写字母、数字或连字符。",
             "An id is 3 to 64 lower-case letters, digits or hyphens.",
@@ -143,7 +146,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Raises:
             InvalidRequest: a malformed code or name, a purpose that the institution has not declared, an unknown item.
         """
-        if _PRODUCT_CODE.fullmatch(self.code) is None:
+        if _PRODUCT_CODE.fullmatch(self.code) is None or self.code == UNKNOWN:
             raise InvalidRequest(
                 "产品代码格式不正确。", "A product code is lower-case letters, digits or hyphens.", code="id.invalid", member="products"
             )
@@ -156,12 +159,41 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
 
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A joint model of an institution and the platform, registered with the items that it may read (国办发〔2021〕52号 二(六))."""
+
+    id: str
+    name_zh: str
+    name_en: str
+    items: tuple[str, ...]
+
+    def checked(self, catalogue: CatalogueWords) -> Self:
+        """Self with names normalised and items sorted.
+
+        Raises:
+            InvalidRequest: a malformed id or name, no item, an unknown one.
+        """
+        if _MODEL_ID.fullmatch(self.id) is None or self.id == UNKNOWN:
+            raise InvalidRequest(
+                "模型标识格式不正确。", "A model's id is 3 to 64 lower-case letters, digits or hyphens.", code="id.invalid", member="models"
+            )
+        if not self.items:
+            raise InvalidRequest("模型应至少登记一个数据项。", "A model reads at least one item.", member="models.items")
+        return msgspec.structs.replace(
+            self,
+            name_zh=parse_name(self.name_zh, "models.name_zh"),
+            name_en=parse_name(self.name_en, "models.name_en"),
+            items=_words(self.items, _selectable(catalogue), "models.items"),
+        )
+
+
 class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An institution that asks for data, or a platform that holds it.
 
     agreement       version of the accepted information-management terms (国办发〔2021〕52号 四(十)), None if none
     assessed_from, assessed_until  validity of the security assessment; both or neither; whether it is valid is computed when read
     purposes        declared purposes; a request must stay within them
+    models          what it may ask with the action model; one that is left out is retired
     own_items       items of a department's own domain, which it may provide directly (国办发〔2024〕15号 二(一))
     version         raised by every change
     """
@@ -178,6 +210,7 @@ class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     purposes: tuple[str, ...] = ()
     own_items: tuple[str, ...] = ()
     products: tuple[Product, ...] = ()
+    models: tuple[Model, ...] = ()
     version: int = 1
 
     def checked(self, catalogue: CatalogueWords) -> Self:
@@ -196,6 +229,8 @@ class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         codes = [product.code for product in self.products]
         if len(set(codes)) != len(codes):
             raise InvalidRequest("产品代码重复。", "Two products have the same code.", code="product.duplicate", member="products")
+        if len({model.id for model in self.models}) != len(self.models):
+            raise InvalidRequest("模型标识重复。", "Two models have the same id.", code="model.duplicate", member="models")
         purposes = _words(self.purposes, catalogue.purposes, "purposes")
         return msgspec.structs.replace(
             self,
@@ -204,6 +239,7 @@ class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             purposes=purposes,
             own_items=_words(self.own_items, _selectable(catalogue), "own_items"),
             products=tuple(sorted((p.checked(purposes, catalogue) for p in self.products), key=lambda p: p.code)),
+            models=tuple(sorted((model.checked(catalogue) for model in self.models), key=lambda model: model.id)),
         )
 
     def _check_assessment(self) -> None:
@@ -259,6 +295,7 @@ class InstitutionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     purposes: tuple[str, ...] | UnsetType = UNSET
     own_items: tuple[str, ...] | UnsetType = UNSET
     products: tuple[Product, ...] | UnsetType = UNSET
+    models: tuple[Model, ...] | UnsetType = UNSET
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from consent.errors import Conflict
 from consent.parties.model import Client, Institution, LinkRole, Subject
 
 _INSTITUTION = text("""
@@ -16,7 +17,10 @@ _INSTITUTION = text("""
            i.purposes, i.own_items, i.version,
            (select cast(coalesce(jsonb_agg(jsonb_build_object('code', p.code, 'name_zh', p.name_zh, 'name_en', p.name_en,
                                  'purposes', p.purposes, 'items', p.items) order by p.code), '[]') as text)
-              from product p where p.institution_id = i.id) as products
+              from product p where p.institution_id = i.id) as products,
+           (select cast(coalesce(jsonb_agg(jsonb_build_object('id', m.id, 'name_zh', m.name_zh, 'name_en', m.name_en, 'items', m.items)
+                                 order by m.id), '[]') as text)
+              from model m where m.institution_id = i.id and m.status = 'active') as models
       from institution i
      where cast(:id as text) is null or i.id = :id
      order by i.id
@@ -25,7 +29,8 @@ _INSTITUTION = text("""
 
 def _institution(row: Any) -> Institution:
     values = dict(row._mapping)
-    values["products"] = msgspec.json.decode(values["products"])
+    for name in ("products", "models"):
+        values[name] = msgspec.json.decode(values[name])
     return msgspec.convert(values, Institution)
 
 
@@ -65,7 +70,7 @@ _UPDATE_INSTITUTION = text("""
 
 def _institution_values(value: Institution) -> dict[str, Any]:
     values = msgspec.structs.asdict(value)
-    del values["products"]
+    del values["products"], values["models"]
     return values | {"purposes": list(value.purposes), "own_items": list(value.own_items)}
 
 
@@ -74,6 +79,7 @@ async def insert_institution(connection: AsyncConnection, value: Institution) ->
     if (await connection.execute(_INSERT_INSTITUTION, _institution_values(value))).one_or_none() is None:
         return False
     await _insert_products(connection, value)
+    await _put_models(connection, value)
     return True
 
 
@@ -83,6 +89,7 @@ async def update_institution(connection: AsyncConnection, value: Institution) ->
     await connection.execute(_UPDATE_INSTITUTION, {k: v for k, v in values.items() if k not in {"kind", "uscc"}})
     await connection.execute(text("delete from product where institution_id = :id"), {"id": value.id})
     await _insert_products(connection, value)
+    await _put_models(connection, value)
 
 
 async def _insert_products(connection: AsyncConnection, value: Institution) -> None:
@@ -101,6 +108,30 @@ async def _insert_products(connection: AsyncConnection, value: Institution) -> N
                 "items": None if product.items is None else list(product.items),
             },
         )
+
+
+_RETIRE_MODELS = text("update model set status = 'retired' where institution_id = :id and status = 'active'")
+_PUT_MODEL = text("""
+    insert into model (id, institution_id, name_zh, name_en, items, status)
+    values (:id, :institution_id, :name_zh, :name_en, cast(:items as text[]), 'active')
+    on conflict (id) do update
+       set name_zh = excluded.name_zh, name_en = excluded.name_en, items = excluded.items, status = 'active'
+     where model.institution_id = excluded.institution_id
+    returning id
+""")
+
+
+async def _put_models(connection: AsyncConnection, value: Institution) -> None:
+    """Its models are these; a model's id stays its institution's for good.
+
+    Raises:
+        Conflict: another institution's model has the id.
+    """
+    await connection.execute(_RETIRE_MODELS, {"id": value.id})
+    for model in value.models:
+        values = msgspec.structs.asdict(model) | {"institution_id": value.id, "items": list(model.items)}
+        if (await connection.execute(_PUT_MODEL, values)).one_or_none() is None:
+            raise Conflict("该模型标识已由其他机构登记。", "Another institution's model has this id.", code="model.registered")
 
 
 # ---------------------------------------------------------------- clients

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from consent.ledger.events import AccessDecided, encode
-from consent.ledger.parts import DecidedItem
+from consent.ledger.parts import DecidedItem, Told
 from consent.ledger.writer import write
 from tests.bench.world import CATALOGUE, ITEMS, Place
 
@@ -116,10 +116,13 @@ def _event() -> AccessDecided:
         data_from=None,
         data_to=None,
         request=secrets.token_urlsafe(32),
+        ticket=None,
+        told=Told(verified=True, terminal="unregistered", loan=None, uncounted=()),
         items=tuple(
             DecidedItem(
                 item=item,
                 fields_requested=None,
+                claimed=None,
                 outcome="permit",
                 basis="grant",
                 grant=grant,

@@ -23,12 +23,13 @@ DETAIL = parts.Detail(
 INSTITUTION = {
     "institution": "bank-1", "kind": "bank", "status": "active", "agreement": "2026-1", "assessed_from": AT, "assessed_until": None,
     "purposes": ("pre_loan",), "own_items": (), "products": (parts.Product(code="tax-loan-01", purposes=("pre_loan",), items=None),),
+    "models": (parts.Model(model="model-1", items=("N21-03-04",)),),
 }  # fmt: skip
 GRANT = {"grant": "_" * 22, "version": 2, "institution": "bank-1", "subject": PSEUDONYM, "actor": "subject"}
 NOTICE = parts.Notice(version="2026-1", sha256=SHA)
 ITEM = parts.DecidedItem(
-    item="NB-03", fields_requested=None, outcome="deny", basis=None, grant=None, identifier=None, fields=(), withheld=("NB-03.01",),
-    codes=("item.not_granted",),
+    item="NB-03", fields_requested=None, claimed=("NB-03.01",), outcome="deny", basis=None, grant=None, identifier=None, fields=(),
+    withheld=("NB-03.01",), codes=("item.not_granted",),
 )  # fmt: skip
 SAMPLES: list[events.Event] = [
     events.LedgerGenesis(origin="ledger.example.org/test"),
@@ -59,10 +60,13 @@ SAMPLES: list[events.Event] = [
     events.AccessDecided(
         id="a", institution="unknown", platform=None, client="c-1", subject="unknown", action="query", purpose="marketing", product=None,
         loan=DIGEST, model="unknown", processor="agent-1", via=("credit-link",), data_from="2025-01-01", data_to=None, request=None,
+        ticket="unknown", told=parts.Told(
+            verified=True, terminal="unregistered", loan=parts.LoanTold(phase="applied", product=None), uncounted=("g",)
+        ),
         items=(ITEM,), decision=False, outcome="none", codes=("item.not_granted",), redeems=None,
         attested="platform", uses=(parts.Use(grant="g", identifier="d1", period="2026-11", used=1),), policy="p", catalogue="c",
     ),
-    events.AccessDelivered(decision="a", platform="platform-1", items=(parts.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
+    events.AccessDelivered(decision="a", index=0, platform="platform-1", items=(parts.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
     events.ReportRead(report="r", reader="s-1", from_=AT, to=AT, format="csv", first=0, last=None, sha256=SHA),
 ]  # fmt: skip
 
@@ -111,7 +115,7 @@ def test_an_id_is_never_an_official_number(value: str):
     """Neither a 统一社会信用代码 nor an identity number fits an id, and no pseudonym is anything but ours."""
     for sample in (
         events.StaffRegistered(staff=value, role="auditor"),
-        events.AccessDelivered(decision=value, platform="p", items=()),
+        events.AccessDelivered(decision=value, index=0, platform="p", items=()),
         events.GrantRevoked(**GRANT | {"subject": value}),
     ):
         with pytest.raises(msgspec.ValidationError):

@@ -23,7 +23,8 @@ def specified() -> dict[str, list[str]]:
 
 
 PARTS = {
-    "product": parts.Product, "detail": parts.Detail, "frequency": parts.Frequency, "verdict": parts.Verdict, "notice": parts.Notice,
+    "product": parts.Product, "model": parts.Model, "told": parts.Told, "loan": parts.LoanTold, "detail": parts.Detail,
+    "frequency": parts.Frequency, "verdict": parts.Verdict, "notice": parts.Notice,
     "refused": parts.RefusedDetail, "decided": parts.DecidedItem, "use": parts.Use, "delivered": parts.DeliveredItem,
 }  # fmt: skip
 

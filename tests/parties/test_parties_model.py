@@ -11,7 +11,7 @@ from stdnum.cn.uscc import calc_check_digit
 
 from consent.catalogue.load import load
 from consent.errors import InvalidRequest
-from consent.parties.model import InstitutionChange, Product, check_subject, parse_institution_id, parse_name, parse_uscc, uscc_kind
+from consent.parties.model import InstitutionChange, Model, Product, check_subject, parse_institution_id, parse_name, parse_uscc, uscc_kind
 
 ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 CODES = st.builds(uscc, st.integers(0, 999_999_999), st.sampled_from(["91", "92", "93", "51", "N2"]))
@@ -101,9 +101,11 @@ def test_person_has_no_code() -> None:
         check_subject("enterprise", None)
 
 
-@pytest.mark.parametrize("text", ["", "ab", "Bank-a", "1bank", "bank_a", "bank.a", "b" * 65, "bank\n", "ｂank", "91000000000000010X"])
+@pytest.mark.parametrize(
+    "text", ["", "ab", "Bank-a", "1bank", "bank_a", "bank.a", "b" * 65, "bank\n", "ｂank", "91000000000000010X", "unknown"]
+)
 def test_institution_id_is_never_a_document_number(text: str) -> None:
-    """Ids stand in the ledger, so nothing that could be a code or a number is one."""
+    """Ids stand in the ledger, so nothing that could be a code or a number is one, nor the word for what nobody registered."""
     with pytest.raises(InvalidRequest):
         parse_institution_id(text)
 
@@ -137,6 +139,11 @@ def test_name_is_composed() -> None:
         {"products": (Product(code="a1", name_zh="甲", name_en="A", purposes=(), items=("NB-01",)),)},
         {"products": (Product(code="A1", name_zh="甲", name_en="A", purposes=()),)},
         {"products": (Product(code="a1", name_zh="甲", name_en="A", purposes=()),) * 2},
+        {"products": (Product(code="unknown", name_zh="甲", name_en="A", purposes=()),)},
+        {"models": (Model(id="m-1", name_zh="甲", name_en="A", items=()),)},
+        {"models": (Model(id="m-1", name_zh="甲", name_en="A", items=("NB-01",)),)},
+        {"models": (Model(id="unknown", name_zh="甲", name_en="A", items=("N21-03-04",)),)},
+        {"models": (Model(id="m-1", name_zh="甲", name_en="A", items=("N21-03-04",)),) * 2},
     ],
 )
 def test_institution_with_a_wrong_member_is_refused(members) -> None:

@@ -15,7 +15,7 @@ from consent.db import read
 from consent.errors import Conflict, InvalidRequest, NotFound
 from consent.ledger.writer import write
 from consent.parties import service, store
-from consent.parties.model import InstitutionChange, Product
+from consent.parties.model import InstitutionChange, Model, Product
 from consent.parties.pseudonyms import pseudonym_for, pseudonyms_for
 
 pytestmark = pytest.mark.usefixtures("ledger")
@@ -48,7 +48,27 @@ async def test_registered_institution_reads_back_and_is_on_record(engine: AsyncE
         "purposes": ["approval", "post_loan", "pre_loan"],
         "own_items": [],
         "products": [{"code": "tax-loan-01", "purposes": ["pre_loan"], "items": None}],
+        "models": [],
     }
+
+
+async def test_models_are_on_record_retire_and_keep_their_institution(engine: AsyncEngine) -> None:
+    """A model is part of its institution's snapshot; one that is left out is retired, and its id never becomes another institution's."""
+    model = Model(id="scoring-1", name_zh="评分模型", name_en="Scoring", items=("N21-03-04", "N21-01-01"))
+    async with write(engine) as tx:
+        stored = await service.register_institution(tx, bank(models=(model,)), load())
+        await service.register_institution(tx, bank("bank-b", 9), load())
+    async with read(engine) as connection:
+        assert await store.institution(connection, "bank-a") == stored
+    for models in ((), (model,)):
+        async with write(engine) as tx:
+            await service.change_institution(tx, "bank-a", InstitutionChange(models=models), load())
+    on_record = {"model": "scoring-1", "items": ["N21-01-01", "N21-03-04"]}
+    first, _, *changed = await records(engine)
+    assert [record["data"]["models"] for record in (first, *changed)] == [[on_record], [], [on_record]]
+    with pytest.raises(Conflict):
+        async with write(engine) as tx:
+            await service.change_institution(tx, "bank-b", InstitutionChange(models=(model,)), load())
 
 
 @pytest.mark.parametrize("second", [bank(number=9), bank("bank-z")], ids=["same id", "same code"])

@@ -70,6 +70,7 @@ def decided(institution: str, *items: tuple[str, str], purpose: str = "pre_loan"
         parts.DecidedItem(
             item=item,
             fields_requested=None,
+            claimed=None,
             outcome=outcome,  # type: ignore[arg-type]
             basis=None if outcome == "deny" else "open",
             grant=None,
@@ -97,6 +98,8 @@ def decided(institution: str, *items: tuple[str, str], purpose: str = "pre_loan"
         data_from=None,
         data_to=None,
         request=None,
+        ticket=None,
+        told=parts.Told(verified=True, terminal="unregistered", loan=None, uncounted=()),
         items=lines,
         decision=full,
         outcome="full" if full else "partial" if given else "none",
