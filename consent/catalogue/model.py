@@ -68,7 +68,7 @@ class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row of an official list.
+    """One row of an official or regional list.
 
     list                    the document's number or clause
     name                    `zh` verbatim, or inferred where the row lost it (then `note` says so)
@@ -112,12 +112,20 @@ class NotFinancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Words
 
 
-class Edition(msgspec.Struct, frozen=True):
-    """One source list: its number, a title for people, and the day from which it applies here."""
+class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose list it is: the code of GB/T 2260 (two digits for a province, four for a city, six for a county)."""
+
+    code: str
+    name: Words
+
+
+class Edition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One source list: its number, a title for people, and the day from which it applies here. `region` only for a regional list."""
 
     list: str
     title: Words
     effective: date
+    region: Region | None = None
 
 
 class Vocabulary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,8 +10,11 @@ from typing import NoReturn, get_args
 from consent.catalogue.model import CatalogueError, Field, Vocabulary, Words
 from consent.catalogue.schema import ItemEntry, ListFile, PurposesFile
 
-ITEM_CODE = re.compile(r"N2[0-9]-(?P<category>[0-9]{2})-(?P<row>[0-9]{2})(?P<part>[A-Z]?)|NB-(?P<source>[0-9]{2})")
-"""`N21-03-04` third category, fourth row; a letter marks a part of a row that is an item of its own; `NB-03` third source."""
+ITEM_CODE = re.compile(
+    r"(?:N2[0-9]|R[0-9]{2}(?:[0-9]{2}){0,2})-(?P<category>[0-9]{2})-(?P<row>[0-9]{2})(?P<part>[A-Z]?)|NB-(?P<source>[0-9]{2})"
+)
+"""`N21-03-04` third category, fourth row; a letter marks a part of a row that is an item of its own; `NB-03` third source; `R33-01-02` of
+the list of region 33."""
 
 PURPOSE_CODE = re.compile(r"[a-z]+(?:_[a-z]+)*")
 
@@ -98,7 +101,7 @@ def _check_code(name: str, prefix: str, item: ItemEntry, rows_before: int) -> in
         if int(match["source"]) != int(item.category.rpartition(".")[2]):
             _refuse(name, item.code, f"does not belong to category {item.category}")
         return 1
-    if int(match["category"]) != int(item.category):
+    if not item.category.isdecimal() or int(match["category"]) != int(item.category):
         _refuse(name, item.code, f"does not belong to category {item.category}")
     expected = rows_before + (0 if match["part"] else 1)
     if int(match["row"]) != expected:

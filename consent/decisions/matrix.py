@@ -4,11 +4,13 @@ The files are written for people: a regulator reads the groups of rows in `polic
 Rego gets the same spread out, one entry per purpose and item.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from consent.catalogue.extension import Extension
 from consent.catalogue.model import Catalogue, FieldClass, Words
 from consent.ledger.words import InstitutionKind
 
@@ -90,8 +92,11 @@ class Settings(_Strict, frozen=True):
     reasons: dict[str, Words]
 
 
-def load(directory: Path, catalogue: Catalogue) -> dict[str, Any]:
+def load(directory: Path, catalogue: Catalogue, extensions: Sequence[Extension] = ()) -> dict[str, Any]:
     """The document below `data` for these policies: `{"consent": {catalogue, matrix, purposes, settings}}`.
+
+    Args:
+        extensions: regional lists, whose items `catalogue` has; their rows of the matrix are added.
 
     Raises:
         DataError: see the class.
@@ -100,6 +105,7 @@ def load(directory: Path, catalogue: Catalogue) -> dict[str, Any]:
     phases = _read(directory / "purposes.json", dict[str, Phases])
     _same("purposes.json", set(phases), set(catalogue.purposes))
     matrix = _read(directory / "matrix.json", Matrix)
+    matrix = msgspec.structs.replace(matrix, rows=(*matrix.rows, *(row for extension in extensions for row in _regional(extension))))
     return {
         "consent": {
             "catalogue": {"version": catalogue.version, "items": _items(catalogue)},
@@ -111,6 +117,22 @@ def load(directory: Path, catalogue: Catalogue) -> dict[str, Any]:
             "settings": settings,
         }
     }
+
+
+def _regional(extension: Extension) -> tuple[Row, ...]:
+    """A region's rows: about its own items alone, so that no region changes what the official lists are needed for."""
+    try:
+        rows = msgspec.json.decode(extension.rows, type=tuple[Row, ...])
+    except msgspec.DecodeError as error:
+        raise DataError(f"{extension.name}: rows: {error}") from None
+    prefix = f"{extension.items.prefix}-"
+    for row in rows:
+        if not row.id.startswith(prefix):
+            raise DataError(f"{extension.name}: row {row.id}: its id does not begin with {prefix}")
+        for item in row.items:
+            if not item.startswith(prefix):
+                raise DataError(f"{extension.name}: row {row.id}: {item} is not an item of this list")
+    return rows
 
 
 def spread(matrix: Matrix, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
