@@ -29,8 +29,8 @@ _FACTS = text("""
     select a.n, today.now, s.version as subject_version, s.level, s.status, p.pseudonym,
            (select sum(c.version) from consent_grant c where c.enterprise_id = s.id and c.institution_id = a.institution) as grants_version,
            l.phase, l.product, l.version as loan_version, m.items as model_items,
-           t.id as ticket_id, cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution, t.identifier as ticket_identifier,
-           t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf, g.*
+           t.id as ticket_id, cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution,
+           t.identifier as ticket_identifier, t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf, g.*
       from json_to_recordset(cast(:checks as json)) as a (n int, institution text, identifier text, items text, loan text, model text,
                                                           ticket text, request_key text)
      cross join today
