@@ -34,7 +34,7 @@ def _read(file: str) -> list[Json]:
 
 
 def _decision(case: Json) -> tuple[Json, Json]:
-    check = _with(BASE["check"], case.get("set", {}))
+    check = changed(BASE["check"], case.get("set", {}))
     check["items"] = [_item(item) for item in case["items"]]
     check["grants"] = [_grant(grant) for grant in case["grants"]]
     items = [_answer(item, expected, check["grants"]) for item, expected in zip(check["items"], case["expect"], strict=True)]
@@ -51,7 +51,7 @@ def _decision(case: Json) -> tuple[Json, Json]:
 
 def _request(case: Json) -> tuple[Json, Json]:
     request = {**{name: BASE["check"][name] for name in ("now", "today", "institution")}, "allowed_items": None}
-    request = _with(request, case.get("set", {}))
+    request = changed(request, case.get("set", {}))
     request["details"] = [
         {**BASE["detail"], **detail, "fields": _codes(detail["item"], detail.get("fields"))} for detail in case["details"]
     ]
@@ -60,15 +60,16 @@ def _request(case: Json) -> tuple[Json, Json]:
     return request, {"verdict": "keep" if keep else "refuse", "details": details}
 
 
-def _with(base: Json, changes: Json) -> Json:
-    changed = copy.deepcopy(base)
+def changed(base: Json, changes: Json) -> Json:
+    """A copy of `base` with the values at these paths."""
+    copied = copy.deepcopy(base)
     for path, value in changes.items():
         *parents, last = path.split(".")
-        target = changed
+        target = copied
         for parent in parents:
             target = target[parent]
         target[last] = value
-    return changed
+    return copied
 
 
 def _item(item: Json) -> Json:
