@@ -1,0 +1,70 @@
+"""The verifier knows the same record types as the service: the same members, the same kinds of values."""
+
+import json
+
+import pytest
+import verifier_members
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_events import SAMPLES
+
+from consent.ledger import events
+from consent.ledger.grammar import compile_grammar
+from consent_audit.grammar import GRAMMARS, KINDS, MEMBERS, compile_members
+
+
+def test_members_are_those_that_the_service_writes():
+    """A change of a record's members reaches the verifier: run tests/ledger/verifier_members.py if this fails."""
+    assert verifier_members.text() == MEMBERS
+
+
+def test_kinds_have_the_patterns_of_the_service():
+    """The verifier's own patterns are the service's, but for repetitions that never give back."""
+    bare = {name: pattern.replace("+", "").replace(r"[A-Za-z0-9.:_-]", r"[A-Za-z0-9.+:_-]") for name, pattern in KINDS.items()}
+    service = {
+        name: pattern.removeprefix(r"\A").removesuffix(r"\Z").replace(r"\Z", '"') for pattern, name in verifier_members.KINDS.items()
+    }
+    assert bare == service
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.TYPE)
+def test_what_the_service_writes_matches(sample: events.Event):
+    """Each sample record is in the form that the verifier demands."""
+    assert GRAMMARS[sample.TYPE.encode()].fullmatch(events.encode(sample))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.TYPE)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_both_grammars_agree_on_changed_bytes(sample: events.Event, data: st.DataObject):
+    """Bytes inserted, left out or replaced anywhere: service and verifier have one opinion."""
+    raw = events.encode(sample)
+    start = data.draw(st.integers(0, len(raw)))
+    end = data.draw(st.integers(start, min(len(raw), start + 12)))
+    patch = data.draw(st.binary(max_size=3) | st.sampled_from([b",", b'"', b"null", b"[]", b"0", b"-1", b"1.0", b" ", raw[start:end] * 2]))
+    changed = raw[:start] + patch + raw[end:]
+    assert bool(GRAMMARS[sample.TYPE.encode()].fullmatch(changed)) is bool(compile_grammar(type(sample)).fullmatch(changed))
+
+
+def test_strings_longer_than_allowed_do_not_match():
+    """Bounds of strings and arrays hold at their edge."""
+    grammars = compile_members("a.b\n  x [word]2\n  y word?\n")
+    word = "a" * 48
+    for good in (f'{{"x":[],"y":"{word}"}}', '{"x":["a","b"],"y":null}'):
+        assert grammars["a.b"].fullmatch(good.encode())
+    for bad in (
+        f'{{"x":[],"y":"{word}a"}}',
+        '{"x":["a","b","c"],"y":null}',
+        '{"x":["a",],"y":null}',
+        '{"x":[]}',
+        '{"x":[],"y":null,"y":null}',
+    ):
+        assert json.loads(bad.replace('",]', '"]')) is not None
+        assert not grammars["a.b"].fullmatch(bad.encode())
+
+
+@pytest.mark.parametrize("text", ["a.b\n  x Part\n", "a.b\n  x nonsense\n", "a.b\n  x [nonsense]2\n", "a.b\n  x A|B\n"])
+def test_a_members_file_with_unknown_words_is_refused(text: str):
+    """A misspelt kind is no literal by accident."""
+    with pytest.raises(ValueError, match="not known"):
+        compile_members(text)
