@@ -86,7 +86,7 @@ async def _activate(transaction: LedgerTransaction, kind: str, version: str, bod
     digest = hashlib.sha256(body)
     await transaction.put_blob("application/json", body)
     if kind == "catalogue":
-        index = transaction.append(CatalogueActivated(version=version, sha256=digest.hexdigest()))
+        index = transaction.append(CatalogueActivated(version=version, sha256=digest.hexdigest(), approvers=()))
     else:
-        index = transaction.append(PolicyActivated(revision=version, sha256=digest.hexdigest()))
+        index = transaction.append(PolicyActivated(revision=version, sha256=digest.hexdigest(), signed_by=None, approvers=()))
     await transaction.connection.execute(_INSERT, {"kind": kind, "idx": index, "version": version, "sha256": digest.digest()})

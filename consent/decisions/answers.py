@@ -5,7 +5,7 @@ exactly this shape, was made by the revision that we run, and matches what was a
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -65,13 +65,14 @@ class DetailAnswer(_Strict, frozen=True):
     fields: list[str]
 
 
-class RequestAnswer(_Strict, frozen=True):
-    """One authorization request."""
+class RequestAnswer(_Strict, frozen=True, omit_defaults=True):
+    """One authorization request. `excess`, 0 to 100: how far it goes beyond what its purposes need."""
 
     key: str
     revision: str
     verdict: Literal["keep", "refuse"]
     details: list[DetailAnswer]
+    excess: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
 
 
 def accept_decisions(raw: object, checks: list[dict[str, Any]], revision: str) -> list[dict[str, Any]]:

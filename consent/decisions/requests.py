@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from sqlalchemy import text
@@ -18,6 +18,7 @@ from consent.clock import to_ms
 from consent.decisions.answers import DetailAnswer, RequestAnswer
 from consent.decisions.codes import solutions
 from consent.decisions.engine import PolicyEngine
+from consent.decisions.facts import request_input
 from consent.errors import PolicyUnavailable
 from consent.grants.model import Detail
 from consent.parties import store as parties
@@ -43,10 +44,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the policies say of a request: one verdict per detail in its order, and the revision that spoke."""
+    """What the policies say of a request: one verdict per detail in its order, and the revision that spoke.
+
+    excess    0 to 100: how far the request goes beyond what its purposes need
+    products  the institution's products, by code
+    """
 
     policy: str
     verdicts: tuple[Verdict, ...]
+    excess: int
+    products: frozenset[str]
 
 
 async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, details: Sequence[Detail]) -> Judgement:
@@ -59,13 +66,7 @@ async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, 
     async with db.read(engine) as connection:
         now = await connection.scalar(text("select clock_timestamp()"))
         institution = await parties.institution(connection, institution_id)
-    request: dict[str, Any] = {
-        "key": "0",
-        "now": to_ms(now),
-        "institution": None if institution is None else institution.facts(),
-        "details": [detail.to_policy() for detail in details],
-        "allowed_items": None,
-    }
+    request = request_input("0", to_ms(now), None if institution is None else institution.facts(), details)
     try:
         async with asyncio.timeout(JUDGE_SECONDS):
             raw = await policy.judge([request])
@@ -76,7 +77,8 @@ async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, 
     if [line.identifier for line in answer.details] != [detail.name for detail in details] or answer.revision != policy.revision:
         log.error("the policy engine's answer to a request was not believed")
         raise PolicyUnavailable
-    return Judgement(answer.revision, tuple(_verdict(line) for line in answer.details))
+    products = frozenset(() if institution is None else (product.code for product in institution.products))
+    return Judgement(answer.revision, tuple(_verdict(line) for line in answer.details), answer.excess, products)
 
 
 def _verdict(line: DetailAnswer) -> Verdict:

@@ -11,7 +11,20 @@ import msgspec
 from msgspec import Meta
 
 from consent.ledger.grammar import compile_grammar
-from consent.ledger.parts import DecidedItem, DeliveredItem, Details, Model, Notice, Part, Product, RefusedDetail, Told, Use, Verdict
+from consent.ledger.parts import (
+    Approvers,
+    DecidedItem,
+    DeliveredItem,
+    Details,
+    Model,
+    Notice,
+    Part,
+    Product,
+    RefusedDetail,
+    Told,
+    Use,
+    Verdict,
+)
 from consent.ledger.values import Count, Day, Digest, Id, Identifier, Instant, Number, Origin, Pseudonym, Sha256, Version
 from consent.ledger.words import Action, Code, GrantActor, InstitutionKind, InstitutionStatus, Item, Word
 
@@ -30,19 +43,48 @@ class LedgerGenesis(Event, frozen=True):
 
 
 class CatalogueActivated(Event, frozen=True):
-    """From here on decisions use this catalogue; the document is the blob of that digest."""
+    """From here on decisions use this catalogue; the document is the blob of that digest. `approvers` as in policy.activated."""
 
     TYPE: ClassVar[str] = "catalogue.activated"
     version: Version
     sha256: Sha256
+    approvers: Approvers
+
+
+class PolicyProposed(Event, frozen=True):
+    """Staff proposes a signed policy bundle, with the catalogue in it, in place of the revision in force."""
+
+    TYPE: ClassVar[str] = "policy.proposed"
+    revision: Version
+    sha256: Sha256
+    signed_by: Id
+    catalogue: Version
+    replaces: Version
+    staff: Id
+
+
+class PolicyApproved(Event, frozen=True):
+    """Staff approves the bundle of that digest, proposed in record `proposal`."""
+
+    TYPE: ClassVar[str] = "policy.approved"
+    proposal: Count
+    revision: Version
+    sha256: Sha256
+    staff: Id
 
 
 class PolicyActivated(Event, frozen=True):
-    """From here on decisions use this policy bundle; the document is the blob of that digest."""
+    """From here on decisions use this policy bundle; the document is the blob of that digest.
+
+    `signed_by` is the signing key's thumbprint. `approvers` are two different members of the staff; at a ledger's first activation there
+    are none, and the bundle that the service was installed with may be unsigned.
+    """
 
     TYPE: ClassVar[str] = "policy.activated"
     revision: Version
     sha256: Sha256
+    signed_by: Id | None
+    approvers: Approvers
 
 
 class InstitutionRegistered(Event, frozen=True):
@@ -143,13 +185,14 @@ class SubjectUnlinked(SubjectLinked, frozen=True):
 
 
 class GrantRequested(Event, frozen=True):
-    """An institution asks (RFC 9126); nothing is granted yet."""
+    """An institution asks (RFC 9126); nothing is granted yet. `excess`, 0 to 100: how far beyond what is needed the request went."""
 
     TYPE: ClassVar[str] = "grant.requested"
     request: Id
     institution: Id
     client: Id
     details: Details
+    excess: Count
     policy: Version
     catalogue: Version
 
@@ -162,6 +205,7 @@ class GrantRequestRefused(Event, frozen=True):
     institution: Id
     client: Id
     verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=128)]
+    excess: Count
     policy: Version
     catalogue: Version
 

@@ -55,13 +55,21 @@ class Detail(Part, frozen=True):
 Details = Annotated[tuple[Detail, ...], Meta(max_length=128)]
 
 
+Approvers = Annotated[tuple[Id, ...], Meta(max_length=2)]
+"""Account ids of the staff who approved: two different ones, or none at the first activation."""
+
+
 class Verdict(Part, frozen=True):
-    """What was wrong with one detail of a refused request. `identifier_digest` is salted: the identifier is the caller's own text."""
+    """What was wrong with one detail of a refused request. `identifier_digest` is salted: the identifier is the caller's own text.
+
+    `product` is `unknown` unless it is one of the institution's.
+    """
 
     identifier_digest: Digest
     item: Item
     action: Action
     purpose: Word
+    product: Id | None
     verdict: Literal["keep", "downgrade", "refuse"]
     codes: Annotated[tuple[Code, ...], Meta(max_length=32)]
 

@@ -7,7 +7,7 @@ solution per detail, and the refusal is recorded. What passes is stored exactly 
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -94,7 +94,7 @@ async def push(
     if accepted is None:
         await _record_refusal(engine, catalogue, client, request_id, details, judgement)
         raise InvalidAuthorizationDetails("The request asks for more than it may have; see the verdicts.", _told(judgement))
-    return await _keep(engine, catalogue, client, request_id, parameters, dpop_jkt, accepted, judgement.policy)
+    return await _keep(engine, catalogue, client, request_id, parameters, dpop_jkt, accepted, judgement)
 
 
 def _open_object(client: RegisteredClient, issuer: str, form: Form) -> Form:
@@ -218,9 +218,10 @@ async def _record_refusal(
         institution=client.institution_id,
         client=client.id,
         verdicts=tuple(
-            _recorded(detail, verdict, catalogue, b64url_encode(hashlib.sha256(salt + detail.name.encode()).digest()))
+            _recorded(detail, verdict, catalogue, judgement.products, b64url_encode(hashlib.sha256(salt + detail.name.encode()).digest()))
             for detail, verdict in zip(details, judgement.verdicts, strict=True)
         ),
+        excess=judgement.excess,
         policy=judgement.policy,
         catalogue=catalogue.version,
     )
@@ -229,7 +230,7 @@ async def _record_refusal(
         tx.append_encoded(event.TYPE, data)
 
 
-def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, identifier_digest: str) -> parts.Verdict:
+def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, products: Container[str], identifier_digest: str) -> parts.Verdict:
     """A verdict as the ledger holds it: whatever the caller wrote that names nothing of ours stands as `unknown` (design §3.9)."""
     is_word = detail.purpose in catalogue.purposes or detail.purpose in catalogue.not_financing
     return parts.Verdict(
@@ -237,6 +238,7 @@ def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, identifier
         item=detail.item if detail.item in catalogue.items else "unknown",
         action=detail.action,
         purpose=detail.purpose if is_word else "unknown",
+        product=detail.product if detail.product is None or detail.product in products else "unknown",
         verdict=verdict.verdict,
         codes=verdict.codes,
     )
@@ -257,14 +259,15 @@ async def _keep(
     parameters: Parameters,
     dpop_jkt: str | None,
     details: tuple[Detail, ...],
-    policy: str,
+    judgement: Judgement,
 ) -> PushedReply:
     event = events.GrantRequested(
         request=request_id,
         institution=client.institution_id,
         client=client.id,
         details=tuple(ledger_detail(seq, detail) for seq, detail in enumerate(details, 1)),
-        policy=policy,
+        excess=judgement.excess,
+        policy=judgement.policy,
         catalogue=catalogue.version,
     )
     try:

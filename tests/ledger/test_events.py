@@ -33,8 +33,10 @@ ITEM = parts.DecidedItem(
 )  # fmt: skip
 SAMPLES: list[events.Event] = [
     events.LedgerGenesis(origin="ledger.example.org/test"),
-    events.CatalogueActivated(version="2026-11-20+0123456789ab", sha256=SHA),
-    events.PolicyActivated(revision="0123456789ab", sha256=SHA),
+    events.CatalogueActivated(version="2026-11-20+0123456789ab", sha256=SHA, approvers=("s-1", "s-2")),
+    events.PolicyProposed(revision="0123456789ab", sha256=SHA, signed_by=DIGEST, catalogue="c", replaces="p", staff="s-1"),
+    events.PolicyApproved(proposal=0, revision="0123456789ab", sha256=SHA, staff="s-1"),
+    events.PolicyActivated(revision="0123456789ab", sha256=SHA, signed_by=DIGEST, approvers=("s-1", "s-2")),
     events.InstitutionRegistered(**INSTITUTION), events.InstitutionChanged(**INSTITUTION),
     events.PlatformRegistered(**INSTITUTION), events.PlatformChanged(**INSTITUTION),
     events.ClientRegistered(client="c-1", institution="bank-1", status="active", scopes=("grants", "check:any"), keys=(DIGEST,)),
@@ -45,10 +47,12 @@ SAMPLES: list[events.Event] = [
     events.SubjectChanged(commitment=DIGEST, kind="person", level="registered", status="suspended"),
     events.SubjectLinked(person=DIGEST, enterprise=DIGEST, role="farm_owner"),
     events.SubjectUnlinked(person=DIGEST, enterprise=DIGEST, role="shareholder"),
-    events.GrantRequested(request="r", institution="bank-1", client="c-1", details=(DETAIL, DETAIL), policy="p", catalogue="c"),
+    events.GrantRequested(request="r", institution="bank-1", client="c-1", details=(DETAIL, DETAIL), excess=0, policy="p", catalogue="c"),
     events.GrantRequestRefused(
-        request="r", institution="bank-1", client="c-1", policy="p", catalogue="c",
-        verdicts=(parts.Verdict(identifier_digest=DIGEST, item="unknown", action="unknown", purpose="x", verdict="refuse", codes=()),),
+        request="r", institution="bank-1", client="c-1", excess=100, policy="p", catalogue="c",
+        verdicts=(parts.Verdict(
+            identifier_digest=DIGEST, item="unknown", action="unknown", purpose="x", product="tax-loan-01", verdict="refuse", codes=()
+        ),),
     ),
     events.GrantApproved(
         grant="g", version=1, request=None, institution="bank-1", subject=PSEUDONYM, by="enterprise", channel="online", notice=NOTICE,

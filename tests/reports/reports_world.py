@@ -116,9 +116,15 @@ def something_of_everything() -> list[events.Event]:
     """Two banks and a stranger: requests, refusals, grants, changes, checks of each outcome and attestation, unknown words."""
     subject, notice = "p_" + "x" * 22, parts.Notice(version="2026-01", sha256=sample_parties.NOTICE.sha256.hex())
     changed = {"grant": "g-1", "institution": "bank-a", "subject": subject, "actor": "subject"}
-    requested = {"institution": "bank-a", "client": "bank-a-client", "policy": "p-1", "catalogue": "c-1"}
+    requested = {"institution": "bank-a", "client": "bank-a-client", "excess": 0, "policy": "p-1", "catalogue": "c-1"}
     verdict = parts.Verdict(
-        identifier_digest=DIGEST, item=TAX, action="query", purpose="pre_loan", verdict="refuse", codes=("item.not_necessary",)
+        identifier_digest=DIGEST,
+        item=TAX,
+        action="query",
+        purpose="pre_loan",
+        product=None,
+        verdict="refuse",
+        codes=("item.not_necessary",),
     )
     return [
         events.GrantRequested(request="r-1", details=(detail(TAX), detail(ARREARS)), **requested),  # type: ignore[arg-type]

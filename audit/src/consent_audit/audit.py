@@ -23,6 +23,7 @@ MAX_DOCUMENTS = 100_000
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DOCUMENTS = {
     "catalogue.activated": ("sha256",),
+    "policy.proposed": ("sha256",),
     "policy.activated": ("sha256",),
     "grant.approved": ("notice", "sha256"),
     "grant.refused": ("notice", "sha256"),
