@@ -170,7 +170,7 @@ class DecisionService:
     async def _record(self, pendings: Sequence[Pending], decided: Sequence[Decided]) -> list[Pending]:
         """Commit what still holds, then answer it; returns the rest."""
         events = [encode(decided_event(one, self._catalogue)) for one in decided]
-        async with write(self._engine) as transaction:
+        async with write(self._engine, ahead=True) as transaction:
             changes = await store.changes(transaction, decided)
             ours = {"policy": self._judge.revision, "catalogue": self._catalogue.version}
             if any(ours[kind] != version for kind, version in changes.in_force.items()):

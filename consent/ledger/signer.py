@@ -1,60 +1,62 @@
 """Signs a checkpoint over what is committed, once a second, beside the append path and never inside it.
 
 Each round is one transaction under the signer's own advisory lock, so of many processes one signs: read the newest head; rebuild the right
-edge of its tree and compare its root with the signed one; read the leaf hashes committed since; write the complete subtrees (ledger_node),
-sign, write the head. An append is never held up, and a round never sees a gap: appends commit in the order of their indexes.
+edge of its tree and compare its root with the signed one and with the one in the second store; read the leaf hashes committed since; write
+the complete subtrees (ledger_node), sign, keep the head in the second store, write it. Then, in a transaction of its own, it is shown: when
+witnesses have cosigned it as the policy wants, or when they were given time enough. An append is never held up, and a round never sees a
+gap: appends commit in the order of their indexes.
 
-What a crash leaves: before COMMIT nothing, after it everything. The lock belongs to the transaction and not to a session, so it cannot be
-held by a process that hangs elsewhere. The head's size is a primary key: even two signers without the lock could not both write one size,
-and a head smaller or inconsistent with an earlier one is refused, because the round starts from the newest.
+What a crash leaves. Before the second store has the head: nothing. Between there and COMMIT: a head there that the tables do not have, over
+records that they have; the next round compares it and goes on. After COMMIT: a head that is not shown yet, which the next round of any
+process shows. The lock belongs to the transaction and not to a session, so it cannot be held by a process that hangs elsewhere. The head's
+size is a primary key: even two signers without the lock could not both write one size, and a head smaller or inconsistent with an earlier
+one is refused, because the round starts from the newest.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from consent import db
-from consent.errors import ServiceError
-from consent.ledger import store
+from consent import db, metrics
+from consent.errors import ConsentError, ServiceError
+from consent.ledger import store, tree
+from consent.ledger.cosigning import Cosigning
+from consent.ledger.heads import HeadStore, HeadStoreFailed
+from consent.ledger.keys import Keyring, LogKey
 from consent.ledger.store import Head
-from consent_audit.hashing import TreeBuilder, root
+from consent.ledger.tree import LedgerBroken, RolledBack
+from consent.ledger.writer import refuse
 from consent_audit.note import Checkpoint
-from consent_audit.note import Signer as Key
+
+__all__ = ["LedgerBroken", "RolledBack", "Signer"]
 
 log = logging.getLogger(__name__)
 
 SIGNER_LOCK = 0x636F6E73656E7402  # "consent" and 2
 INTERVAL = timedelta(seconds=1)
-CHUNK = 1 << 14
+TAKEOVER = timedelta(seconds=5)
+"""A head that its signer has neither shown nor brought to its witnesses by then is left to whoever looks next."""
 
 _LOCK = text(f"select pg_advisory_xact_lock({SIGNER_LOCK})")
 _TRY_LOCK = text(f"select pg_try_advisory_xact_lock({SIGNER_LOCK})")
+# The key may sit in a slow device; this transaction holds up nobody.
+_PATIENT = text("set local idle_in_transaction_session_timeout = '60s'")
 # A head of the future was made by a wrong clock, and must not hold up the next one.
 _RECENT = text(
     "select exists (select from ledger_head where size = :size"
     " and time > clock_timestamp() - cast(:age as interval) and time <= clock_timestamp())"
 )
-_LEAVES = text(
-    "select leaf, sha256('\\x00'::bytea || bytes) = leaf as sound from ledger_record where idx >= :first and idx < :last order by idx"
+_INSERT_HEAD = text(
+    "insert into ledger_head (size, root, note) values (:size, :root, :note)"
+    " returning extract(epoch from clock_timestamp() - (select time from ledger_record where idx = :oldest))::float8"
 )
-_INSERT_NODES = text(
-    "insert into ledger_node (level, n, hash)"
-    " select * from unnest(cast(:levels as smallint[]), cast(:numbers as bigint[]), cast(:hashes as bytea[]))"
-)
-_INSERT_HEAD = text("insert into ledger_head (size, root, note) values (:size, :root, :note)")
-
-
-class LedgerBroken(ServiceError):
-    """The tables contradict the newest signed head: nothing is signed until somebody has looked."""
-
-    code = "ledger.broken"
-
-    def __init__(self, en: str) -> None:
-        super().__init__("账本数据与已签名的检查点不一致，已停止签名。请保全现场并核查。", en)
+_KEYS = text("select vkey from ledger_key where idx < :size order by idx")
+_FIRST_KEY = text("insert into ledger_key (idx, vkey) values (0, :vkey)")
 
 
 class Signer:
@@ -62,14 +64,26 @@ class Signer:
 
     Args:
         engine: the application's.
-        key: its name is the ledger's origin.
+        key: its name is the ledger's origin; of several, the one that the ledger says signs, and those before it.
         interval: least time between two heads, over all processes.
+        heads: the second store; None keeps heads in the database alone, which then cannot tell that it was rolled back.
+        cosigning: the witnesses; None shows a head as soon as it is signed.
     """
 
-    def __init__(self, engine: AsyncEngine, key: Key, interval: timedelta = INTERVAL) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        key: LogKey | Sequence[LogKey],
+        interval: timedelta = INTERVAL,
+        *,
+        heads: HeadStore | None = None,
+        cosigning: Cosigning | None = None,
+    ) -> None:
         self._engine = engine
-        self._key = key
+        self._keys = Keyring(key if isinstance(key, Sequence) else [key])
         self._interval = interval
+        self._heads = heads
+        self._cosigning = cosigning
         self._task: asyncio.Task[None] | None = None
         self.failure: Exception | None = None
         """Why the newest round failed; None when it held."""
@@ -77,7 +91,12 @@ class Signer:
     @property
     def vkey(self) -> str:
         """The verifier key that auditors need."""
-        return self._key.vkey
+        return self._keys.first
+
+    @property
+    def cosigning(self) -> Cosigning | None:
+        """The witnesses."""
+        return self._cosigning
 
     async def start(self) -> None:
         """Start the loop; its failures are logged and tried again."""
@@ -94,82 +113,181 @@ class Signer:
         self._task = None
         with contextlib.suppress(ServiceError):
             await self.sign_now()
+        if self._cosigning is not None:
+            await self._cosigning.stop()
 
     async def sign_now(self) -> Head | None:
-        """Sign what is committed, however fresh the newest head is, waiting for another signer's round to end.
+        """Sign and show what is committed, however fresh the newest head is, waiting for another signer's round to end.
 
         Returns:
-            The newest head; None for an empty ledger.
+            The newest head, with the cosignatures that have come; None for an empty ledger.
 
         Raises:
-            LedgerBroken: the tables contradict the newest head.
-            DatabaseUnavailable: nothing was signed.
+            LedgerBroken, RolledBack: the tables contradict the newest head. After RolledBack nothing is recorded either.
+            KeyRefused, HeadStoreFailed, DatabaseUnavailable: nothing was signed.
         """
-        with db.guard():
+        with self._noting_rollback(), db.guard():
             async with self._engine.connect() as connection, connection.begin():
                 await connection.execute(_LOCK)
-                return await self._extend(connection)
+                head, age = await self._extend(connection, await store.signed_head(connection))
+        refuse(self._engine, None)
+        if head is None:
+            return None
+        await self._show(head, age)
+        async with db.read(self._engine) as connection:
+            return await store.newest_head(connection)
+
+    async def check(self) -> None:
+        """Look, before anything else is done, whether the database was rolled back; if so nothing will be recorded.
+
+        Raises:
+            DatabaseUnavailable: it is not known.
+        """
+        try:
+            with self._noting_rollback():
+                async with db.read(self._engine) as connection:
+                    await self._compare(connection, await store.signed_head(connection), await store.committed_size(connection))
+        except (RolledBack, LedgerBroken, HeadStoreFailed) as error:
+            self._failed(error)
+
+    @contextlib.contextmanager
+    def _noting_rollback(self) -> Iterator[None]:
+        """What stops signing for good stops recording too."""
+        try:
+            yield
+        except RolledBack as error:
+            refuse(self._engine, error)
+            raise
 
     async def _loop(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
+            begun = clock()
             try:
                 await self._round()
                 self.failure = None
             except Exception as error:  # noqa: BLE001 - the loop outlives every failure; its type is all that is safe to log
-                level = logging.CRITICAL if isinstance(error, LedgerBroken) else logging.ERROR
-                log.log(level, "no checkpoint was signed: %s %s", type(error).__name__, error if isinstance(error, ServiceError) else "")
-                self.failure = error
-            await asyncio.sleep(self._interval.total_seconds())
+                self._failed(error)
+            await asyncio.sleep(max(0.0, self._interval.total_seconds() - (clock() - begun)))
+
+    def _failed(self, error: Exception) -> None:
+        level = logging.CRITICAL if isinstance(error, LedgerBroken | RolledBack) else logging.ERROR
+        if type(self.failure) is not type(error):
+            log.log(level, "no checkpoint was signed: %s %s", type(error).__name__, error if isinstance(error, ServiceError) else "")
+        metrics.SIGNER_FAILURES.labels(error.code if isinstance(error, ConsentError) else "error").inc()
+        self.failure = error
 
     async def _round(self) -> None:
-        with db.guard():
+        ours = False
+        with self._noting_rollback(), db.guard():
             async with self._engine.connect() as connection, connection.begin():
-                if await connection.scalar(_TRY_LOCK):
-                    head = await store.newest_head(connection)
-                    # A little less than the interval, or a head every other round would come of rounds that start a hair early.
-                    if head is None or not await connection.scalar(_RECENT, {"size": head.size, "age": self._interval * 0.9}):
-                        await self._extend(connection)
+                if not await connection.scalar(_TRY_LOCK):
+                    return
+                head, age = await store.signed_head(connection), 0.0
+                # A little less than the interval, or a head every other round would come of rounds that start a hair early.
+                if head is None or not await self._recent(connection, head, self._interval * 0.9):
+                    before = head
+                    head, age = await self._extend(connection, head)
+                    ours = head != before
+                else:
+                    await self._compare(connection, head, await store.committed_size(connection))
+                    await self._keep(head)
+        refuse(self._engine, None)
+        if head is None:
+            return
+        if ours:
+            await self._show(head, age)
+        else:
+            await self._take_over(head)
 
-    async def _extend(self, connection: AsyncConnection) -> Head | None:
-        """Sign the committed records if there are new ones; under the signer's lock."""
-        head = await store.newest_head(connection)
+    async def _recent(self, connection: AsyncConnection, head: Head, age: timedelta) -> bool:
+        return bool(await connection.scalar(_RECENT, {"size": head.size, "age": age}))
+
+    async def _extend(self, connection: AsyncConnection, head: Head | None) -> tuple[Head | None, float]:
+        """Sign the committed records if there are new ones, under the signer's lock; also the age of the oldest of them in seconds."""
         old = 0 if head is None else head.size
         size = await store.committed_size(connection)
+        kept = await self._compare(connection, head, size)
         if size == old:
-            return head
+            await self._keep(head)
+            return head, 0.0
         if size < old:
             raise LedgerBroken(
                 f"there are {size} records but a head over {old} was signed: records were removed or an old backup was restored"
             )
-        tree = await _resume(connection, head)
-        for first in range(old, size, CHUNK):
-            await _grow(connection, tree, first, min(first + CHUNK, size))
-        checkpoint = Checkpoint(self._key.name, size, tree.root())
-        new = Head(size, checkpoint.root, self._key.sign(checkpoint.text()))
-        await connection.execute(_INSERT_HEAD, new._asdict())
-        return new
+        grown = await tree.resume(connection, head)
+        if kept is not None and kept.size > old:
+            await tree.grow(connection, grown, kept.size)
+            _equal(grown.root(), kept)
+        await tree.grow(connection, grown, size)
+        new = await self._sign(connection, Checkpoint(self._keys.origin, size, grown.root()))
+        await self._keep(new)
+        age = await connection.scalar(_INSERT_HEAD, {**new._asdict(), "oldest": old})
+        metrics.SIGNED.observe(float(age or 0))
+        metrics.SIGNED_SIZE.set(size)
+        return new, float(age or 0)
+
+    async def _sign(self, connection: AsyncConnection, checkpoint: Checkpoint) -> Head:
+        await connection.execute(_PATIENT)
+        valid = list((await connection.execute(_KEYS, {"size": checkpoint.size})).scalars())
+        if not valid:
+            valid = [self._keys.first]
+            await connection.execute(_FIRST_KEY, {"vkey": valid[0]})
+        note = await asyncio.to_thread(self._keys.sign, checkpoint.text(), valid)
+        return Head(checkpoint.size, checkpoint.root, note)
+
+    async def _compare(self, connection: AsyncConnection, head: Head | None, size: int) -> Checkpoint | None:
+        """Hold the tables against the head in the second store, as far as the newest head's tree goes; returns that head.
+
+        Raises:
+            RolledBack: the tables do not extend it.
+            HeadStoreFailed: the store cannot be read, or holds nothing although heads were signed.
+        """
+        if self._heads is None:
+            return None
+        kept = await asyncio.to_thread(self._heads.newest)
+        if kept is None:
+            if head is not None:
+                raise HeadStoreFailed(
+                    "CONSENT_HEAD_STORE is empty although heads were signed: mount it; only if it is new, run `consent ledger adopt-heads`"
+                )
+            return None
+        if size < kept.size:
+            raise RolledBack(f"there are {size} records, but a head over {kept.size} was signed")
+        if head is not None and kept.size <= head.size:
+            try:
+                root = head.root if kept.size == head.size else (await store.right_edge(connection, kept.size)).root()
+            except ValueError:
+                raise LedgerBroken("records or nodes below the head in the second store are missing") from None
+            _equal(root, kept)
+        return kept
+
+    async def _keep(self, head: Head | None) -> None:
+        if self._heads is not None and head is not None:
+            await asyncio.to_thread(self._heads.keep, head.note)
+
+    async def _show(self, head: Head, age: float) -> None:
+        """Let readers have the head, after its witnesses had their chance."""
+        if self._cosigning is not None:
+            self._cosigning.offer(head, age)
+            await self._cosigning.wait(head)
+        with db.guard():
+            async with self._engine.begin() as connection:
+                await store.put_stage(connection, "shown", head.size)
+
+    async def _take_over(self, head: Head) -> None:
+        """Bring to its end what another process, or this one before a failure, began with the newest head."""
+        async with db.read(self._engine) as connection:
+            if await self._recent(connection, head, TAKEOVER):
+                return
+            shown = await store.is_staged(connection, "shown", head.size)
+            cosigners = None if self._cosigning is None else await self._cosigning.cosigners(connection, head.size)
+        if self._cosigning is not None and cosigners is not None:
+            self._cosigning.offer(head, cosigners=cosigners)
+        if not shown:
+            await self._show(head, 0.0)
 
 
-async def _resume(connection: AsyncConnection, head: Head | None) -> TreeBuilder:
-    """The tree of the newest head, which must have the root that was signed."""
-    try:
-        tree = await store.right_edge(connection, 0 if head is None else head.size)
-    except ValueError:
-        raise LedgerBroken("records or nodes below the newest signed head are missing") from None
-    if head is not None and tree.root() != head.root:
-        raise LedgerBroken(f"the records below {head.size} no longer have the root that was signed")
-    return tree
-
-
-async def _grow(connection: AsyncConnection, tree: TreeBuilder, first: int, last: int) -> None:
-    rows = (await connection.execute(_LEAVES, {"first": first, "last": last})).all()
-    if len(rows) != last - first:
-        raise LedgerBroken(f"records between {first} and {last} are missing")
-    unsound = next((first + place for place, row in enumerate(rows) if not row.sound), None)
-    if unsound is not None:
-        raise LedgerBroken(f"record {unsound} does not have the leaf hash that stands beside it")
-    full = tree.extend([row.leaf for row in rows])
-    if full:
-        levels, numbers, tiles = zip(*full, strict=True)
-        values = {"levels": [level + 1 for level in levels], "numbers": list(numbers), "hashes": [root(tile) for tile in tiles]}
-        await connection.execute(_INSERT_NODES, values)
+def _equal(root: bytes, kept: Checkpoint) -> None:
+    if root != kept.root:
+        raise RolledBack(f"the first {kept.size} records are not those of the head that was signed over them")

@@ -5,14 +5,17 @@ transaction as the first head that covers it. Everything here stays below the ne
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent_audit.hashing import TILE_HEIGHT, TILE_WIDTH, Fetch, Node, TreeBuilder, edge_tiles, root, tile_span
 
-_HEAD = text("select size, root, note from ledger_head order by size desc limit 1")
+_SIGNED = text("select size, root, note from ledger_head order by size desc limit 1")
+_NEWEST = text("select size, root, note from ledger_checkpoint where stage = :stage order by size desc limit 1")
+_STAGED = text("select exists (select from ledger_head_stage where stage = :stage and size = :size)")
+_STAGE = text("insert into ledger_head_stage (stage, size) values (:stage, :size) on conflict do nothing")
 _PUBLISHED = text("select exists (select from ledger_head where size >= :first and size < :last)")
 _SIZE = text("select coalesce(max(idx) + 1, 0) from ledger_record")
 _LEAVES = text("select leaf from ledger_record where idx >= :first and idx < :last order by idx")
@@ -31,8 +34,11 @@ _BLOB = text("select body from ledger_blob where sha256 = :sha256")
 _BLOB_NAMES = text("select sha256 from ledger_blob where sha256 > :after order by sha256 limit 1000")
 
 
+Stage = Literal["shown", "witnessed"]
+
+
 class Head(NamedTuple):
-    """A signed tree head: size (≥ 1), root (32 bytes) and the whole note."""
+    """A signed tree head: size (≥ 1), root (32 bytes) and the whole note; of one that is shown, with all cosignatures that have come."""
 
     size: int
     root: bytes
@@ -40,9 +46,34 @@ class Head(NamedTuple):
 
 
 async def newest_head(connection: AsyncConnection) -> Head | None:
-    """The newest signed head, or None before the first."""
-    row = (await connection.execute(_HEAD)).first()
+    """The newest head that readers may see, or None before the first. It never goes back: what was shown once stays shown."""
+    return await _newest(connection, "shown")
+
+
+async def witnessed_head(connection: AsyncConnection) -> Head | None:
+    """The newest head whose cosignatures were a quorum of the server's policy; None without a policy or before the first."""
+    return await _newest(connection, "witnessed")
+
+
+async def _newest(connection: AsyncConnection, stage: Stage) -> Head | None:
+    row = (await connection.execute(_NEWEST, {"stage": stage})).first()
     return None if row is None else Head(row.size, row.root, row.note)
+
+
+async def signed_head(connection: AsyncConnection) -> Head | None:
+    """The newest head that was signed, shown or not, without cosignatures: for the signer alone."""
+    row = (await connection.execute(_SIGNED)).first()
+    return None if row is None else Head(row.size, row.root, row.note)
+
+
+async def is_staged(connection: AsyncConnection, stage: Stage, size: int) -> bool:
+    """Whether the head of this size was shown, or witnessed."""
+    return bool(await connection.scalar(_STAGED, {"stage": stage, "size": size}))
+
+
+async def put_stage(connection: AsyncConnection, stage: Stage, size: int) -> None:
+    """Say so once; doing it again changes nothing."""
+    await connection.execute(_STAGE, {"stage": stage, "size": size})
 
 
 async def was_published(connection: AsyncConnection, first: int, last: int) -> bool:

@@ -8,27 +8,36 @@ which releases the lock after the records are visible and durable; so whoever ge
 
 A crash before COMMIT leaves nothing; a connection lost during COMMIT leaves all or nothing, and the caller hears DatabaseUnavailable either
 way: what must not happen twice is found again by its own key (request_id, jti, code). Nothing waits for the network under the lock.
+
+Before 1, at most WRITERS transactions of a process hold a connection while they wait for the lock; the others wait without one. Checks,
+which come in batches that are bounded by themselves, do not stand in that line: however many others write, the pool has room for them.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from weakref import WeakKeyDictionary
 
 import asyncpg
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from consent import db
+from consent import db, metrics
 from consent.clock import truncate
-from consent.errors import DatabaseUnavailable, Unavailable
+from consent.errors import DatabaseUnavailable, ServiceError, Unavailable
 from consent.ledger.events import Event, LedgerGenesis, encode
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, assemble_record, format_time
 
 LEDGER_LOCK = 0x636F6E73656E7400  # "consent" and 0
 BACKWARD_LIMIT = timedelta(minutes=5)
+WRITERS = 4
+WAIT_SECONDS = 5
+"""Longest that a transaction waits for its turn to wait for the lock."""
 
 _LOCK = text(f"select pg_advisory_xact_lock({LEDGER_LOCK})")
 _HEAD = text(
@@ -61,6 +70,35 @@ class TailMissing(Unavailable):
             "There are fewer records than a signed checkpoint covers: records were removed or an old backup was restored."
             " Nothing is recorded until an operator has looked.",
         )
+
+
+class LedgerBusy(Unavailable):
+    """Too many transactions of this process wait for the ledger's lock."""
+
+    code = "ledger.busy"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "账本正忙，本次请求未写入，请稍后原样重试。", "The ledger is busy; nothing was recorded. Send the same request again later."
+        )
+
+
+class _Gate:
+    """Where the transactions of one engine line up. `refused`: why none may begin at present."""
+
+    __slots__ = ("places", "refused")
+
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(WRITERS)
+        self.refused: ServiceError | None = None
+
+
+_gates: "WeakKeyDictionary[AsyncEngine, _Gate]" = WeakKeyDictionary()
+
+
+def refuse(engine: AsyncEngine, why: ServiceError | None) -> None:
+    """Let nothing more be recorded through this engine; None lifts it."""
+    _gates.setdefault(engine, _Gate()).refused = why
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -142,15 +180,49 @@ class LedgerTransaction:
 
 
 @asynccontextmanager
-async def write(engine: AsyncEngine) -> AsyncIterator[LedgerTransaction]:
+async def write(engine: AsyncEngine, *, ahead: bool = False) -> AsyncIterator[LedgerTransaction]:
     """A transaction in which facts change and their records are appended; commits on a clean exit, else leaves nothing.
 
+    Args:
+        ahead: do not wait behind other writers for a connection; for a caller who bounds by himself how many of his run at once.
+
     Raises:
+        LedgerBusy: it was not this transaction's turn within WAIT_SECONDS.
+        RolledBack: the database lost records that were signed (see `consent.ledger.signer`).
         DatabaseUnavailable: no connection, no lock within lock_timeout, or the connection was lost (then it is not known whether the
             transaction was committed).
         ClockRefused: the database's clock is too far behind the newest record.
         TailMissing: records that were signed are gone.
     """
+    gate = _gates.setdefault(engine, _Gate())
+    begun = time.monotonic()
+    async with AsyncExitStack() as line:
+        if not ahead:
+            await line.enter_async_context(_place(gate))
+        if gate.refused is not None:
+            raise gate.refused.with_traceback(None)
+        async with _locked(engine) as transaction:
+            yield transaction
+    metrics.DURABLE.observe(time.monotonic() - begun)
+    metrics.RECORDS.inc(len(transaction.receipts))
+
+
+@asynccontextmanager
+async def _place(gate: _Gate) -> AsyncIterator[None]:
+    """One of the places in the line."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await gate.places.acquire()
+    except TimeoutError:
+        raise LedgerBusy from None
+    try:
+        yield
+    finally:
+        gate.places.release()
+
+
+@asynccontextmanager
+async def _locked(engine: AsyncEngine) -> AsyncIterator[LedgerTransaction]:
     with db.guard():
         async with engine.connect() as connection, connection.begin():
             await connection.execute(_LOCK)
