@@ -66,7 +66,9 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         loan=_digest(check.loan),
         model=check.model if check.model is None or facts.model_items is not None else UNKNOWN,
         processor=check.processor if check.processor is None or check.processor in named else UNKNOWN,
-        via=tuple(dict.fromkeys(name if name in named else UNKNOWN for name in check.via)),
+        via=tuple(dict.fromkeys(name if name in named or name in facts.conduits else UNKNOWN for name in check.via)),
+        service=check.service if check.service in {"single", "bulk"} else UNKNOWN,  # type: ignore[arg-type]
+        channel=check.channel if check.channel in {None, "platform", "department_direct"} else UNKNOWN,  # type: ignore[arg-type]
         data_from=check.data_from,
         data_to=check.data_to,
         request=_digest(check.request_id),

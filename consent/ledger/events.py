@@ -287,6 +287,8 @@ class AccessDecided(Event, frozen=True):
     model: Id | None
     processor: Id | None
     via: Annotated[tuple[Id, ...], Meta(max_length=16)]
+    service: Literal["single", "bulk", "unknown"]
+    channel: Literal["platform", "department_direct", "unknown"] | None
     data_from: Day | None
     data_to: Day | None
     request: Digest | None

@@ -113,6 +113,8 @@ def _event() -> AccessDecided:
         model=None,
         processor=None,
         via=(),
+        service="single",
+        channel=None,
         data_from=None,
         data_to=None,
         request=secrets.token_urlsafe(32),

@@ -63,7 +63,8 @@ SAMPLES: list[events.Event] = [
     events.GrantRevoked(**GRANT), events.GrantSuspended(**GRANT), events.GrantResumed(**GRANT),
     events.AccessDecided(
         id="a", institution="unknown", platform=None, client="c-1", subject="unknown", action="query", purpose="marketing", product=None,
-        loan=DIGEST, model="unknown", processor="agent-1", via=("credit-link",), data_from="2025-01-01", data_to=None, request=None,
+        loan=DIGEST, model="unknown", processor="agent-1", via=("credit-link",), service="single",
+        channel="department_direct", data_from="2025-01-01", data_to=None, request=None,
         ticket="unknown", told=parts.Told(
             verified=True, terminal="unregistered", loan=parts.LoanTold(phase="applied", product=None), uncounted=("g",)
         ),
