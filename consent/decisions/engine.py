@@ -9,7 +9,6 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -17,7 +16,6 @@ import aiohttp
 import msgspec
 from opa_client.opa_async import AsyncOpaClient
 
-from consent.clock import shanghai_day
 from consent.decisions.answers import accept_decisions, accept_verdicts
 from consent.decisions.bundle import Bundle
 from consent.errors import PolicyUnavailable
@@ -97,7 +95,7 @@ class RegopyEngine:
 
     async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.judge`."""
-        raw = await asyncio.gather(*(self._ask(JUDGE, {"requests": [dated]}) for dated in map(_dated, requests)))
+        raw = await asyncio.gather(*(self._ask(JUDGE, {"requests": [request]}) for request in requests))
         return accept_verdicts([answer for answers in raw for answer in answers], requests, self.revision)
 
     async def _ask(self, entrypoint: str, document: dict[str, Any]) -> list[Any]:
@@ -187,8 +185,7 @@ class OpaEngine:
 
     async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.judge`."""
-        dated = [_dated(request) for request in requests]
-        return accept_verdicts(await self._ask(JUDGE, {"requests": dated}), requests, self.revision)
+        return accept_verdicts(await self._ask(JUDGE, {"requests": requests}), requests, self.revision)
 
     async def _ask(self, path: str, document: dict[str, Any]) -> object:
         if not self._started:
@@ -201,8 +198,3 @@ class OpaEngine:
         if not isinstance(reply, dict):
             raise PolicyUnavailable
         return reply.get("result")
-
-
-def _dated(request: dict[str, Any]) -> dict[str, Any]:
-    """`request` with the calendar day of its `now`, which look-back needs."""
-    return {**request, "today": shanghai_day(datetime.fromtimestamp(request["now"] / 1000, UTC))}
