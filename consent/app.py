@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from litestar import Litestar, Response, get
+from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.di import NamedDependency, Provide
 from litestar.openapi import OpenAPIConfig
@@ -22,16 +22,15 @@ import consent.oauth.routes
 import consent.receipts.routes
 import consent.reports.routes
 import consent.web.routes
-from consent import db
-from consent.activation import bring_up, check_in_force
+from consent import db, operations
+from consent.activation import bring_up
 from consent.catalogue.load import load
 from consent.catalogue.model import Catalogue
 from consent.decisions.bundle import load_bundle
 from consent.decisions.engine import OpaEngine, PolicyEngine, RegopyEngine
-from consent.decisions.judge import probe
 from consent.decisions.service import DecisionService
 from consent.errors import ConsentError
-from consent.ledger.keys import load_key
+from consent.ledger.setup import make_signer
 from consent.ledger.signer import Signer
 from consent.oauth import access, housekeeping
 from consent.oauth.service import OAuth
@@ -46,7 +45,6 @@ T = TypeVar("T")
 
 BODY_LIMIT = 256 * 1024  # bytes; 64 checks of 32 items fit several times over
 _SWEEP_SECONDS = 60
-_READY_SECONDS = 3  # a database that hangs is not ready, long before a statement's own limit
 
 
 def policy_engine(settings: Settings, catalogue: Catalogue | None = None) -> PolicyEngine:
@@ -71,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     engine = db.create_engine(settings.database_url)
     policy = policy_engine(settings, catalogue)
     decisions = DecisionService(engine, policy, catalogue)
-    signer = Signer(engine, load_key(settings.ledger_key_file, settings.ledger_origin))
+    signer = make_signer(engine, settings)
     oauth = OAuth(engine, settings.issuer, catalogue, decisions)
     services: dict[str, Any] = {
         "engine": engine,
@@ -79,11 +77,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
         "catalogue": catalogue,
         "policy": policy,
         "decisions": decisions,
+        "signer": signer,
     }
     return Litestar(
         route_handlers=[
-            healthz,
-            readyz,
+            *operations.handlers,
             *consent.catalogue.routes.handlers,
             consent.decisions.routes.router(),
             consent.grants.routes.router(),
@@ -137,6 +135,7 @@ def _lifespan(
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         """Ledger and policies first, then the check path; the signer last. Stopped in the reverse order."""
         try:
+            await signer.check()
             await bring_up(engine, settings, catalogue)
             await policy.start()
         except ConsentError as error:
@@ -167,27 +166,3 @@ async def _sweep(engine: AsyncEngine) -> None:
             await housekeeping.sweep(engine)
         except Exception as error:  # noqa: BLE001 - the next round may succeed
             log.warning("sweeping failed: %s", type(error).__name__)
-
-
-@get("/healthz", include_in_schema=False, sync_to_thread=False)
-def healthz() -> Response[bytes]:
-    """The process answers."""
-    return Response(b"ok\n", media_type="text/plain")
-
-
-@get("/readyz", include_in_schema=False)
-async def readyz(
-    engine: NamedDependency[SkipValidation[AsyncEngine]],
-    policy: NamedDependency[SkipValidation[PolicyEngine]],
-    catalogue: NamedDependency[SkipValidation[Catalogue]],
-) -> Response[bytes]:
-    """Database and policy engine answer and this release is the one in force, so a check would be decided.
-
-    Raises:
-        Unavailable: one of these does not hold; 503.
-    """
-    with db.guard():
-        async with asyncio.timeout(_READY_SECONDS), db.read(engine) as connection:
-            await check_in_force(connection, catalogue=catalogue.version, policy=policy.revision)
-    await probe(policy)
-    return Response(b"ready\n", media_type="text/plain")

@@ -6,7 +6,9 @@ Each command imports what it needs when it runs, so `consent --help` is quick an
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+import tempfile
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -60,6 +62,22 @@ def demo(*, leave: bool, state_dir: Path | None, port: int) -> None:
 @click.option("--until-stdin-closes", is_flag=True, help="Stop when standard input ends, as a child of another program should.")
 def serve(*, host: str, port: int, workers: int, embedded: bool, state_dir: Path | None, until_stdin_closes: bool) -> None:
     """Serve HTTP. Settings come from CONSENT_ variables."""
+    with _shared_counts(workers):
+        _serve(host, port, workers, state_dir if embedded else None, embedded=embedded, until_stdin_closes=until_stdin_closes)
+
+
+@contextmanager
+def _shared_counts(workers: int) -> Iterator[None]:
+    """Where several workers keep their counts for `/metrics`; prometheus-client reads the variable when it is imported."""
+    if workers == 1 or os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="consent-metrics-") as directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        yield
+
+
+def _serve(host: str, port: int, workers: int, state_dir: Path | None, *, embedded: bool, until_stdin_closes: bool) -> None:
     from consent.serve import serve_embedded, serve_http, stop_when_stdin_closes  # noqa: PLC0415
 
     if until_stdin_closes:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import stat
 import threading
 import time
 from pathlib import Path
@@ -17,9 +16,11 @@ from sqlalchemy import text
 from consent import db
 from consent.decisions.judge import probe
 from consent.errors import ConsentError
-from consent.ledger.keys import generate_key
+from consent.ledger.heads import HeadStoreFailed
+from consent.ledger.keys import KeyRefused, generate_key
+from consent.ledger.setup import head_store, log_keys, witness_policy
 from consent.migrations import migrate
-from consent.settings import Settings
+from consent.settings import Settings, SettingsError
 
 _STOP_SECONDS = 20
 
@@ -27,7 +28,7 @@ Finding = tuple[Literal["ok", "warning", "error"], str]
 
 
 def serve_http(host: str, port: int, workers: int) -> None:
-    """Serve until stopped. Every worker reads CONSENT_ variables for itself; workers share nothing but the database."""
+    """Serve until stopped. Every worker reads CONSENT_ variables for itself; workers share the database, and the files of their counts."""
     Server(
         "consent.app:create_app",
         address=host,
@@ -68,7 +69,9 @@ def prepare_state(state_dir: Path, issuer: str) -> dict[str, str]:
     """
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
     key = state_dir / "ledger.key"
-    environment = {"CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key)}
+    heads = state_dir / "heads"
+    heads.mkdir(exist_ok=True, mode=0o700)
+    environment = {"CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key), "CONSENT_HEAD_STORE": str(heads)}
     if not key.exists():
         generate_key(key, f"{issuer.partition('://')[2]}/ledger")
     return environment
@@ -97,7 +100,7 @@ _RIGHTS = text(
 
 async def check_configuration(settings: Settings) -> list[Finding]:
     """Look at everything that a start depends on; nothing is changed."""
-    findings: list[Finding] = [_key_finding(settings.ledger_key_file)]
+    findings: list[Finding] = [_key_finding(settings), _head_store_finding(settings), _witness_finding(settings)]
     if settings.issuer.startswith("https://"):
         findings.append(("ok", f"issuer {settings.issuer}"))
     else:
@@ -118,14 +121,39 @@ async def check_configuration(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _key_finding(file: Path) -> Finding:
+def _key_finding(settings: Settings) -> Finding:
     try:
-        mode = file.stat().st_mode
-    except OSError:
-        return "error", f"CONSENT_LEDGER_KEY_FILE {file} cannot be read; make one with `consent ledger keygen`"
-    if stat.S_IMODE(mode) & 0o077:
-        return "error", f"{file} may be read by others; chmod 600 it"
-    return "ok", "ledger key"
+        keys = log_keys(settings)
+        # Never the form of a checkpoint: its second line is no number. A file is as good as read; a command is tried.
+        for key in keys:
+            key.sign(f"{settings.ledger_origin}\ncheck-config\n")
+    except KeyRefused as error:
+        return "error", error.en
+    return "ok", f"ledger key {', '.join(key.vkey for key in keys)}"
+
+
+def _head_store_finding(settings: Settings) -> Finding:
+    store = head_store(settings)
+    if store is None:
+        return "warning", "CONSENT_HEAD_STORE is not set: a database put back to an old backup would not be noticed"
+    try:
+        kept = store.newest()
+    except HeadStoreFailed as error:
+        return "error", error.en
+    return "ok", f"head store: {'no head yet' if kept is None else f'{kept.size} records'}"
+
+
+def _witness_finding(settings: Settings) -> Finding:
+    try:
+        policy = witness_policy(settings)
+    except SettingsError as error:
+        return "error", str(error)
+    if policy is None:
+        return "warning", "CONSENT_WITNESS_POLICY is not set: nobody outside vouches for this ledger's history"
+    asked = [witness.name for witness in policy.witnesses if witness.url is not None]
+    if policy.quorum is not None and not policy.reached(asked):
+        return "error", "CONSENT_WITNESS_POLICY: the witnesses that have a URL cannot make the quorum"
+    return "ok", f"witnesses {', '.join(asked)}"
 
 
 async def _opa_finding(settings: Settings) -> Finding:

@@ -20,17 +20,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url      postgresql+asyncpg://… of the application role (select and insert only on the ledger)
     issuer            https URL without query, fragment or trailing slash; http only on loopback. RFC 8414 §2
     ledger_origin     name of the log and of its key, the schema-less URL prefix of /ledger (C2SP tlog-checkpoint)
-    ledger_key_file   file with the log's Ed25519 private key (PRIVATE+KEY+…), mode 0600
+    ledger_key_file   file with the log's Ed25519 private key (PRIVATE+KEY+…), mode 0600; or instead of it
+    ledger_key_command, ledger_vkey
+                      a command that signs what it reads, and the public half of its key (consent.ledger.keys)
+    ledger_next_key_file, or ledger_next_key_command, ledger_next_vkey
+                      the key that a rotation makes valid
+    head_store        directory that keeps the newest signed head outside the database, on another disk or host
+    witness_policy    file in tlog-policy form: which witnesses cosign, where they are, how many must
     opa_url           base URL of OPA; None runs the policies in-process, for trials only
     opa_token         bearer token for OPA
+    policy_keys_file  public keys (PEM) whose signature on a policy bundle counts
+    policy_bundle     signed bundle with which an empty ledger begins; None: the installed policies, unsigned
+    catalogue_extensions  directory of regional lists that are added to the installed catalogue
     """
 
     database_url: str
     issuer: str
-    ledger_key_file: Path
+    ledger_key_file: Path | None = None
+    ledger_key_command: str | None = None
+    ledger_vkey: str | None = None
+    ledger_next_key_file: Path | None = None
+    ledger_next_key_command: str | None = None
+    ledger_next_vkey: str | None = None
+    head_store: Path | None = None
+    witness_policy: Path | None = None
     ledger_origin: str = ""
     opa_url: str | None = None
     opa_token: str | None = None
+    policy_keys_file: Path | None = None
+    policy_bundle: Path | None = None
+    catalogue_extensions: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -64,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError("CONSENT_ISSUER must be an https URL without trailing slash, query or fragment (http only on loopback)")
         if not self.database_url.startswith("postgresql+asyncpg://"):
             raise SettingsError("CONSENT_DATABASE_URL must start with postgresql+asyncpg://")
+        if (self.ledger_key_file is None) == (self.ledger_key_command is None):
+            raise SettingsError(
+                "set CONSENT_LEDGER_KEY_FILE, or CONSENT_LEDGER_KEY_COMMAND and CONSENT_LEDGER_VKEY; deploy/README.md says how"
+            )
         return msgspec.structs.replace(self, ledger_origin=self.ledger_origin or f"{rest}/ledger")
 
 

@@ -32,8 +32,8 @@ from consent.demo.sample import PRODUCT, PURPOSE, AuditorAccess, DemoFile, creat
 from consent.demo.tour import Tour
 from consent.embedded import DatabaseUrls, EmbeddedPostgres
 from consent.errors import ServiceError
-from consent.ledger.keys import load_key
 from consent.ledger.service import create_auditor_token
+from consent.ledger.setup import log_keys
 from consent.migrations import migrate
 from consent.serve import prepare_state
 from consent.settings import Settings
@@ -129,7 +129,7 @@ async def _new_facts(environment: dict[str, str], urls: DatabaseUrls, catalogue:
         await bring_up(engine, settings, catalogue)
         auditor = AuditorAccess(
             ledger_url=f"{issuer}/ledger",
-            vkey=load_key(settings.ledger_key_file, settings.ledger_origin).vkey,
+            vkey=log_keys(settings)[0].vkey,
             token=await create_auditor_token(engine, "demo auditor", 365),
         )
         return await create_parties(

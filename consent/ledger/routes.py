@@ -66,6 +66,12 @@ async def get_checkpoint(engine: Engine) -> Response[bytes]:
     return _reply((await service.checkpoint(engine)).encode(), "public, max-age=1", "text/plain")
 
 
+@get("/checkpoint.witnessed")
+async def get_witnessed(engine: Engine) -> Response[bytes]:
+    """The newest checkpoint that a quorum of witnesses cosigned; 404 before the first, or without a policy."""
+    return _reply((await service.witnessed(engine)).encode(), "public, max-age=1", "text/plain")
+
+
 @get("/tile/{path:path}")
 async def get_tile(engine: Engine, request: Request[Any, Any, Any]) -> Response[bytes]:
     """A tile of hashes."""
@@ -91,5 +97,5 @@ async def get_blob(engine: Engine, sha256: FromPath[str], auditor: Reader) -> Re
 
 def router() -> Router:
     """All routes of the ledger; needs the dependency `engine` from the application."""
-    handlers = [get_checkpoint, get_tile, get_entries, get_blob]
+    handlers = [get_checkpoint, get_witnessed, get_tile, get_entries, get_blob]
     return Router("/ledger", route_handlers=handlers, dependencies={"auditor": Provide(provide_auditor)})

@@ -52,6 +52,19 @@ async def checkpoint(engine: AsyncEngine) -> str:
         return (await _head(connection)).note
 
 
+async def witnessed(engine: AsyncEngine) -> str:
+    """The newest checkpoint whose cosignatures were a quorum of the server's policy, the whole note.
+
+    Raises:
+        NotFound: there is none.
+    """
+    async with db.read(engine) as connection:
+        head = await store.witnessed_head(connection)
+    if head is None:
+        raise _absent()
+    return head.note
+
+
 async def _head(connection: AsyncConnection) -> Head:
     head = await store.newest_head(connection)
     if head is None:

@@ -72,7 +72,7 @@ group by 1, 2 order by 1, 3 desc, 2
 """
 )
 
-_HEAD = text("select size, note from ledger_head order by size desc limit 1")
+_HEAD = text("select size, note from ledger_checkpoint where stage = 'shown' order by size desc limit 1")
 _NAMES = text("select id, name_zh from institution where id = any(:ids)")
 
 
