@@ -33,7 +33,6 @@ from consent.settings import Settings
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
-_NO_AUDITOR = sample.AuditorAccess(ledger_url="", vkey="", token="")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -214,8 +213,8 @@ def running_service(app_url: str, owner_url: str, folder: Path) -> Iterator[Serv
     front = FrontDoor(target)
     issuer = f"http://{HOST}:{front.port}"
     key, log = folder / "ledger.key", folder / "service.log"
-    generate_key(key, f"{HOST}:{front.port}/ledger")
-    facts = run(_parties(Settings(database_url=app_url, issuer=issuer, ledger_key_file=key).checked(), owner_url))
+    vkey = generate_key(key, f"{HOST}:{front.port}/ledger")
+    facts = run(_parties(Settings(database_url=app_url, issuer=issuer, ledger_key_file=key).checked(), owner_url, vkey))
     environment = {"CONSENT_DATABASE_URL": app_url, "CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key)}
     command = [sys.executable, "-m", "consent", "serve", "--host", HOST, "--port", str(target[1]), "--until-stdin-closes"]
     with log.open("ab") as out:
@@ -234,7 +233,7 @@ def running_service(app_url: str, owner_url: str, folder: Path) -> Iterator[Serv
         front.close()
 
 
-async def _parties(settings: Settings, owner_url: str) -> sample.DemoFile:
+async def _parties(settings: Settings, owner_url: str, vkey: str) -> sample.DemoFile:
     engine = db.create_engine(settings.database_url)
     try:
         await bring_up(engine, settings, load())
@@ -244,7 +243,7 @@ async def _parties(settings: Settings, owner_url: str) -> sample.DemoFile:
             issuer=settings.issuer,
             bank_url="http://127.0.0.1:9",
             platform_url="http://127.0.0.1:9",
-            auditor=_NO_AUDITOR,
+            auditor=sample.AuditorAccess(ledger_url="", vkey=vkey, token=""),
             owner_url=owner_url,
         )
     finally:

@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent.clock import truncate
 from consent.db import read
 from consent.errors import InvalidRequest
-from consent.grants import service
+from consent.grants import service, store
 from consent.grants.model import Actor
-from consent.grants.schema import GrantBody, GrantPage, grant_body
+from consent.grants.schema import GrantPage, GrantState, grant_body, grant_state
 from consent.ledger.writer import write
 from consent.parties.access import GrantClient
 
@@ -44,12 +44,12 @@ async def list_grants(request: AnyRequest, engine: Engine, grant_client: Client)
 
 
 @get("/{grant_id:str}", summary="Query a grant")
-async def get_grant(request: AnyRequest, grant_id: FromPath[str], engine: Engine, grant_client: Client) -> GrantBody:
+async def get_grant(request: AnyRequest, grant_id: FromPath[str], engine: Engine, grant_client: Client) -> GrantState:
     """Its state is computed at the moment of the answer."""
     _query(request, set())
     async with read(engine) as connection:
         grant = await service.get(connection, grant_id, Actor.institution(grant_client.institution_id))
-        return grant_body(grant, await _now(connection))
+        return grant_state(grant, await _now(connection), await store.entries(connection, grant_id))
 
 
 @delete("/{grant_id:str}", summary="Revoke a grant")

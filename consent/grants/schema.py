@@ -1,5 +1,7 @@
 """Grants on the wire (design §4, FAPI Grant Management). Details go out exactly as granted; only `status` or `code` is put beside them."""
 
+import base64
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -32,6 +34,21 @@ class GrantBody(msgspec.Struct, frozen=True, kw_only=True):
     unmet_required: list[str]
 
 
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Where what made a version of the grant stands in the ledger; `leaf` is the record's hash in base64."""
+
+    version: int
+    event: str
+    index: int
+    leaf: str
+
+
+class GrantState(GrantBody, frozen=True, kw_only=True):
+    """One grant, asked for by its id: with the records of its versions, oldest first."""
+
+    ledger: list[LedgerEntry]
+
+
 class GrantPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of grants; `next` is the cursor of the following page, null on the last."""
 
@@ -56,6 +73,16 @@ def grant_body(grant: Grant, now: datetime) -> GrantBody:
         refused_details=refused_details(grant),
         unmet_required=list(grant.unmet_required),
     )
+
+
+def grant_state(grant: Grant, now: datetime, entries: Sequence[tuple[int, str, int, bytes]]) -> GrantState:
+    """The same with where (version, event, index, leaf hash) its history stands."""
+    ledger = [
+        LedgerEntry(version=version, event=event, index=index, leaf=base64.b64encode(leaf).decode())
+        for version, event, index, leaf in entries
+    ]
+    body = grant_body(grant, now)
+    return GrantState(**msgspec.structs.asdict(body), ledger=ledger)
 
 
 def authorization_details(grant: Grant, now: datetime) -> list[dict[str, Any]]:

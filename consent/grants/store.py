@@ -196,3 +196,12 @@ async def is_published(connection: AsyncConnection, sha256: bytes) -> bool:
     return bool(
         (await connection.execute(text("select exists (select 1 from ledger_blob where sha256 = :sha256)"), {"sha256": sha256})).scalar()
     )
+
+
+async def entries(connection: AsyncConnection, grant_id: str) -> list[tuple[int, str, int, bytes]]:
+    """Version, event, index and leaf hash of the records that made the grant's versions, oldest first."""
+    statement = text("""
+        select h.version, h.event, h.idx, r.leaf from grant_history h join ledger_record r on r.idx = h.idx
+         where h.grant_id = :grant_id order by h.version
+    """)
+    return [(row.version, row.event, row.idx, row.leaf) for row in await connection.execute(statement, {"grant_id": grant_id})]

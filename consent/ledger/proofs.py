@@ -9,10 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from consent.errors import NotFound
 from consent.ledger import store
-from consent_audit.encoding import format_base64
+from consent.ledger.store import Head
 from consent_audit.hashing import inclusion_path, inclusion_ranges, range_nodes
-
-FORMAT = "c2sp.org/tlog-proof@v1"
+from consent_audit.proof import Proof
 
 
 class Proven(NamedTuple):
@@ -50,13 +49,18 @@ async def prove(connection: AsyncConnection, index: int) -> Proven:
         NotFound: no such record, or not signed yet.
     """
     record = await record_of(connection, index)
-    head = await store.newest_head(connection)
-    if head is None:
-        raise no_such_record()
+    head = await _proving_head(connection, index)
     nodes = [node for start, end in inclusion_ranges(index, head.size) for node in range_nodes(start, end)]
     try:
         path = inclusion_path(index, head.size, await store.fetcher(connection, nodes))
     except LookupError:
         raise no_such_record() from None  # rows below a signed head are missing; the verifier will say so
-    lines = [FORMAT, f"extra {format_base64(record)}", f"index {index}", *map(format_base64, path), "", head.note]
-    return Proven(record, "\n".join(lines))
+    return Proven(record, Proof(index, tuple(path), head.note, record).format())
+
+
+async def _proving_head(connection: AsyncConnection, index: int) -> Head:
+    """The newest checkpoint, which covers the record."""
+    head = await store.newest_head(connection)
+    if head is not None and index < head.size:
+        return head
+    raise no_such_record()

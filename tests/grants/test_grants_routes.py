@@ -89,7 +89,10 @@ async def test_institution_sees_its_grant_as_it_was_granted(bank: Caller, approv
         "authorization_details",
         "refused_details",
         "unmet_required",
+        "ledger",
     }
+    [entry] = body["ledger"]
+    assert (entry["version"], entry["event"], len(entry["leaf"])) == (1, "grant.approved", 44)
     assert (body["grant_id"], body["status"], body["version"], body["ended_at"]) == (grant.id, "active", 1, None)
     [granted] = body["authorization_details"]
     assert granted.pop("status") == "active"

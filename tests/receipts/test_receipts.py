@@ -108,7 +108,7 @@ async def delivered(world: World, **members: Any) -> int:
             {"idx": tx.size, "identifier": world.parties.enterprise.uscc, "hash": bytes(32), "at": tx.time},
         )
         item = DeliveredItem(item="N21-03-04", fields=("N21-03-04.03",))
-        return tx.append(AccessDelivered(decision="dec-1", platform="platform-a", items=(item,)))
+        return tx.append(AccessDelivered(decision="dec-1", index=tx.size, platform="platform-a", items=(item,)))
 
 
 async def test_a_report_of_deliveries_belongs_to_its_decisions_parties(world: World, http, ledger: Signer, key):

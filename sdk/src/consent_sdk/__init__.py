@@ -1,7 +1,7 @@
 """Client of a consent service: ask before you fetch, fail closed. See README.md for the first call."""
 
 from consent_sdk.client import AsyncConsentClient, ConsentClient
-from consent_sdk.errors import CallFailed, ConsentRefused, ConsentSdkError, RequestRefused, Undecided
+from consent_sdk.errors import CallFailed, ConsentRefused, ConsentSdkError, ReceiptPending, ReceiptRefused, RequestRefused, Undecided
 from consent_sdk.models import (
     Check,
     Decision,
@@ -14,6 +14,7 @@ from consent_sdk.models import (
     PartialPermit,
     PendingConsent,
     Permit,
+    Receipt,
 )
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "PartialPermit",
     "PendingConsent",
     "Permit",
+    "Receipt",
+    "ReceiptPending",
+    "ReceiptRefused",
     "RequestRefused",
     "Undecided",
 ]

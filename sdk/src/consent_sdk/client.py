@@ -10,8 +10,9 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 import msgspec
 
+from consent_sdk import receipts
 from consent_sdk.errors import Undecided
-from consent_sdk.models import Check, Decision, Detail, Grant, PendingConsent
+from consent_sdk.models import Check, Decision, Detail, Grant, PendingConsent, Receipt
 from consent_sdk.options import CheckOptions
 from consent_sdk.protocol import Call, Lost, Protocol, Reply, Steps
 
@@ -65,9 +66,11 @@ class ConsentClient:
         redirect_uri: needed to request consent.
         timeout: seconds per HTTP request.
         tls: for a private certificate authority or a client certificate; absent: the usual authorities.
+        log_vkey: the ledger's verifier key, got from somebody else than the service; needed for receipts.
+        witness_policy: text of a C2SP tlog-policy in its place, to demand cosignatures of witnesses too.
 
     Raises:
-        ValueError: the issuer is not an https URL, or the key not a private key of a supported kind.
+        ValueError: the issuer is not an https URL, the key not a private key of a supported kind, or a key or policy not one.
     """
 
     def __init__(
@@ -80,7 +83,10 @@ class ConsentClient:
         redirect_uri: str | None = None,
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
+        log_vkey: str | None = None,
+        witness_policy: str | None = None,
     ) -> None:
+        self._trust = receipts.Trust(log_vkey, witness_policy)
         self._protocol = Protocol(issuer, client_id, private_jwk, institution_id=institution_id, redirect_uri=redirect_uri)
         self._timeout = timeout
         self._http = httpx.Client(timeout=timeout, follow_redirects=False, verify=tls or True)
@@ -169,6 +175,20 @@ class ConsentClient:
         """Give a grant back; effective for every later check."""
         self._run(self._protocol.revoke(grant_id))
 
+    def receipt(self, decision: Decision, *, wait_seconds: float = 10.0) -> Receipt:
+        """Prove that a decision is on record as it was told: the proof is checked here, with the configured key or policy.
+
+        Raises:
+            ReceiptPending: not signed, or not witnessed enough, within `wait_seconds`.
+            ReceiptRefused: what the service gave does not prove it.
+            ValueError: neither log_vkey nor witness_policy was configured.
+        """
+        return self._run(receipts.of_decision(self._protocol, self._trust, decision, wait_seconds))
+
+    def grant_receipts(self, grant_id: str, *, wait_seconds: float = 10.0) -> list[Receipt]:
+        """The same for all that happened to a grant, oldest first: approved, narrowed, suspended, resumed, revoked."""
+        return self._run(receipts.of_grant(self._protocol, self._trust, grant_id, wait_seconds))
+
 
 class AsyncConsentClient:
     """`ConsentClient` for asyncio: the same arguments, methods, results and errors."""
@@ -183,7 +203,10 @@ class AsyncConsentClient:
         redirect_uri: str | None = None,
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
+        log_vkey: str | None = None,
+        witness_policy: str | None = None,
     ) -> None:
+        self._trust = receipts.Trust(log_vkey, witness_policy)
         self._protocol = Protocol(issuer, client_id, private_jwk, institution_id=institution_id, redirect_uri=redirect_uri)
         self._timeout = timeout
         self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=tls or True)
@@ -245,3 +268,11 @@ class AsyncConsentClient:
     async def revoke(self, grant_id: str) -> None:
         """See `ConsentClient.revoke`."""
         await self._run(self._protocol.revoke(grant_id))
+
+    async def receipt(self, decision: Decision, *, wait_seconds: float = 10.0) -> Receipt:
+        """See `ConsentClient.receipt`."""
+        return await self._run(receipts.of_decision(self._protocol, self._trust, decision, wait_seconds))
+
+    async def grant_receipts(self, grant_id: str, *, wait_seconds: float = 10.0) -> list[Receipt]:
+        """See `ConsentClient.grant_receipts`."""
+        return await self._run(receipts.of_grant(self._protocol, self._trust, grant_id, wait_seconds))

@@ -4,7 +4,9 @@ ConsentSdkError
 ├── Undecided        nothing was decided: no answer, 503, or an answer that cannot be trusted. Do not fetch; try again
 ├── CallFailed       the service refused the call itself: status, code and what to do
 ├── RequestRefused   a consent request asked too much: one verdict, code and solution per item
-└── ConsentRefused   the enterprise granted nothing, or the answer in the browser does not belong to this request
+├── ConsentRefused   the enterprise granted nothing, or the answer in the browser does not belong to this request
+├── ReceiptPending   a record is not proven yet: ask again in a second, or once the witnesses answer
+└── ReceiptRefused   what the service gave does not prove what it said: keep both, and ask the auditor
 """
 
 from typing import Any
@@ -47,3 +49,11 @@ class ConsentRefused(ConsentSdkError):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+class ReceiptPending(ConsentSdkError):
+    """The record is not signed yet, or fewer witnesses cosigned than the policy demands."""
+
+
+class ReceiptRefused(ConsentSdkError):
+    """A receipt that does not prove the record it should: keep the reply and the receipt, they are evidence."""

@@ -260,3 +260,24 @@ class PartialPermit(Decision, frozen=True, kw_only=True):
 
 class Denial(Decision, frozen=True, kw_only=True):
     """Nothing may be had; `codes` say why and the solution what would cure it. Falsy."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A record of the ledger that was proven. Keep `proof`: `consent-audit check-proof` checks it again, without us.
+
+    index      its place in the ledger
+    data       what it says, by docs/spec/ledger.md
+    record     its bytes, which `proof` holds too
+    proof      the file, c2sp.org/tlog-proof@v1; its name ends in .tlog-proof
+    tree_size  size of the ledger that the checkpoint in it covers
+    witnessed  witness → when it cosigned, in seconds since 1970
+    """
+
+    index: int
+    type: str
+    time: str
+    data: Mapping[str, Any]
+    record: bytes
+    proof: bytes
+    tree_size: int
+    witnessed: Mapping[str, int]

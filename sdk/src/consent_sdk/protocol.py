@@ -20,6 +20,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _PAUSE_SECONDS = 0.2
+_SCOPES = ("check", "check:any", "grants", "loans")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -141,7 +142,7 @@ class Protocol:
 
         A repeatable call without a decision (lost, or 503) goes out once more; one use_dpop_nonce challenge is answered (RFC 9449 §8).
         """
-        may_repeat, may_be_challenged, wait = call.repeatable, True, 0.0
+        may_repeat, may_be_challenged, wait = call.repeatable, True, call.wait_seconds
         while True:
             reply = yield self._signed(call, token, authenticate=authenticate, prove=prove, wait=wait)
             wait = 0.0
@@ -216,6 +217,16 @@ class Protocol:
                 break
             self._tokens = {name: kept for name, kept in self._tokens.items() if name != scope}
         return reply
+
+    def call_in_any_scope(self, call: Call) -> Steps[Reply]:
+        """Call what is open to every program of the institution, under the scope in use, or the first that this client has."""
+        for scope in [*self._tokens, *_SCOPES]:
+            try:
+                return (yield from self._call(call, scope))
+            except CallFailed as refused:
+                if refused.code != "invalid_scope":
+                    raise
+        raise CallFailed(403, "insufficient_scope", "this client is registered for no scope")
 
     # ------------------------------------------------------------ consent
 
