@@ -23,10 +23,9 @@ import consent.receipts.routes
 import consent.reports.routes
 import consent.web.routes
 from consent import db, operations
-from consent.activation import bring_up
-from consent.catalogue.load import load
-from consent.catalogue.model import Catalogue
-from consent.decisions.bundle import load_bundle
+from consent.activation.model import Ruleset
+from consent.activation.running import Running
+from consent.decisions.bundle import Bundle
 from consent.decisions.engine import OpaEngine, PolicyEngine, RegopyEngine
 from consent.decisions.service import DecisionService
 from consent.errors import ConsentError
@@ -47,9 +46,8 @@ BODY_LIMIT = 256 * 1024  # bytes; 64 checks of 32 items fit several times over
 _SWEEP_SECONDS = 60
 
 
-def policy_engine(settings: Settings, catalogue: Catalogue | None = None) -> PolicyEngine:
+def policy_engine(settings: Settings, bundle: Bundle) -> PolicyEngine:
     """The engine that the settings name: an OPA server, or the policies in this process."""
-    bundle = load_bundle(catalogue or load())
     if settings.opa_url is None:
         return RegopyEngine(bundle)
     return OpaEngine(bundle, settings.opa_url, token=settings.opa_token)
@@ -60,22 +58,26 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     Raises:
         SettingsError: the environment is not a valid configuration.
-        CatalogueError, BundleError: this release's data does not load.
+        CatalogueError, BundleError: this installation's data does not load.
     """
     settings = settings or Settings.from_environment()
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    catalogue = load()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request to a witness says nothing
     engine = db.create_engine(settings.database_url)
-    policy = policy_engine(settings, catalogue)
-    decisions = DecisionService(engine, policy, catalogue)
+
+    def taken(ruleset: Ruleset, policy: PolicyEngine) -> None:
+        decisions.adopt(policy, ruleset.catalogue)
+        oauth.adopt(ruleset.catalogue)
+
+    running = Running(engine, settings, lambda bundle: policy_engine(settings, bundle), taken)
+    decisions = DecisionService(engine, running.policy, running.ruleset.catalogue, running.renew)
     signer = make_signer(engine, settings)
-    oauth = OAuth(engine, settings.issuer, catalogue, decisions)
+    oauth = OAuth(engine, settings.issuer, running.ruleset.catalogue, decisions)
     services: dict[str, Any] = {
         "engine": engine,
         "settings": settings,
-        "catalogue": catalogue,
-        "policy": policy,
+        "running": running,
         "decisions": decisions,
         "signer": signer,
     }
@@ -91,9 +93,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
             *consent.reports.routes.handlers,
             *consent.web.routes.handlers,
         ],
-        lifespan=[_lifespan(settings, engine, catalogue, policy, decisions, signer)],
+        lifespan=[_lifespan(engine, running, decisions, signer)],
         dependencies={
             **{name: Provide(_always(value), sync_to_thread=False) for name, value in services.items()},
+            "catalogue": Provide(lambda: running.ruleset.catalogue, sync_to_thread=False),
             "oauth": Provide(_after_decisions(oauth), sync_to_thread=False),
             **web_dependencies(),
             **access.dependencies,
@@ -129,30 +132,30 @@ def _quiet(config: AppConfig) -> AppConfig:
 
 
 def _lifespan(
-    settings: Settings, engine: AsyncEngine, catalogue: Catalogue, policy: PolicyEngine, decisions: DecisionService, signer: Signer
+    engine: AsyncEngine, running: Running, decisions: DecisionService, signer: Signer
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         """Ledger and policies first, then the check path; the signer last. Stopped in the reverse order."""
         try:
             await signer.check()
-            await bring_up(engine, settings, catalogue)
-            await policy.start()
+            await running.start()
         except ConsentError as error:
             log.critical("the service does not start: %s: %s", error.code, error.en)
             raise
         await decisions.start()
         await signer.start()
-        sweeper = asyncio.create_task(_sweep(engine))
+        beside = [asyncio.create_task(_sweep(engine)), asyncio.create_task(running.watch())]
         try:
             yield
         finally:
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            for task in beside:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await decisions.stop()
             await signer.stop()
-            await policy.close()
+            await running.stop()
             await engine.dispose()
 
     return lifespan

@@ -11,6 +11,7 @@ ConsentError
 └── ServiceError           the operator must act; never a permit
     └── Unavailable        503
         ├── PolicyUnavailable    nothing was decided
+        │   └── OtherRevision    by an engine with other policies than the ones in force
         └── DatabaseUnavailable  nothing was recorded
 
 Each carries a stable `code`, a status and one sentence in both languages that says what to do. No message ever holds a
@@ -101,6 +102,20 @@ class PolicyUnavailable(Unavailable):
     def __init__(self) -> None:
         super().__init__(
             "规则引擎暂不可用，未作出任何决定，请稍后重试。", "The policy engine gave no answer; nothing was decided. Try again later."
+        )
+
+
+class OtherRevision(PolicyUnavailable):
+    """The policy engine answers by other policies than the ones in force. Refused like no answer; readiness says which."""
+
+    def __init__(self, found: str, wanted: str) -> None:
+        """`found` is shown only if it has the form of a revision, for it comes from outside."""
+        shown = found if len(found) == len(wanted) and set(found) <= set("0123456789abcdef") else "unknown"
+        Unavailable.__init__(
+            self,
+            f"规则引擎提供的规则版本是 {shown}，不是账本中生效的 {wanted}；未作出任何决定。请让 OPA 加载生效的规则包。",
+            f"The policy engine serves revision {shown}, not {wanted}, which is in force; nothing was decided."
+            " Have OPA load the bundle in force (`consent policy fetch FILE`, or GET /policy/bundle.tar.gz).",
         )
 
 

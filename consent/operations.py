@@ -9,9 +9,7 @@ from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db, metrics
-from consent.activation import check_in_force
-from consent.catalogue.model import Catalogue
-from consent.decisions.engine import PolicyEngine
+from consent.activation.running import Running
 from consent.decisions.judge import probe
 from consent.errors import ServiceError, Unavailable
 from consent.ledger.signer import LedgerBroken, RolledBack, Signer
@@ -28,11 +26,10 @@ def healthz() -> Response[bytes]:
 @get("/readyz", include_in_schema=False)
 async def readyz(
     engine: NamedDependency[SkipValidation[AsyncEngine]],
-    policy: NamedDependency[SkipValidation[PolicyEngine]],
-    catalogue: NamedDependency[SkipValidation[Catalogue]],
+    running: NamedDependency[SkipValidation[Running]],
     signer: NamedDependency[SkipValidation[Signer]],
 ) -> Response[bytes]:
-    """Database and policy engine answer, this release is the one in force, and the ledger is whole: so a check would be decided.
+    """Database and policy engine answer, the process runs what is in force, and the ledger is whole: so a check would be decided.
 
     What harms no check stands in the reply, one line each: a round of signing that failed for another reason, a witness that does not
     cosign. Records are durable without either, and are signed and cosigned later.
@@ -44,8 +41,8 @@ async def readyz(
         raise Unavailable(signer.failure.zh, signer.failure.en, code=signer.failure.code)
     with db.guard():
         async with asyncio.timeout(_READY_SECONDS), db.read(engine) as connection:
-            await check_in_force(connection, catalogue=catalogue.version, policy=policy.revision)
-    await probe(policy)
+            await running.check(connection)
+    await probe(running.policy)
     lines = "".join(f"{line}\n" for line in ("ready", *_warnings(signer)))
     return Response(lines.encode(), media_type="text/plain; charset=utf-8")
 

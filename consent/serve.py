@@ -12,11 +12,17 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
+from consent.activation.model import RulesetRefused
+from consent.activation.running import installed, ruleset_in_force
+from consent.catalogue.model import CatalogueError
+from consent.decisions.bundle import BundleError
 from consent.decisions.judge import probe
-from consent.errors import ConsentError
+from consent.errors import ConsentError, OtherRevision
 from consent.ledger.heads import HeadStoreFailed
+from consent.ledger.in_force import versions_in_force
 from consent.ledger.keys import KeyRefused, generate_key
 from consent.ledger.setup import head_store, log_keys, witness_policy
 from consent.migrations import migrate
@@ -105,15 +111,14 @@ async def check_configuration(settings: Settings) -> list[Finding]:
         findings.append(("ok", f"issuer {settings.issuer}"))
     else:
         findings.append(("warning", "the issuer is plain http: for trials on loopback only"))
-    if settings.opa_url is None:
-        findings.append(("warning", "CONSENT_OPA_URL is not set: policies run in-process, for trials; production wants an OPA server"))
-    else:
-        findings.append(await _opa_finding(settings))
+    if settings.policy_keys_file is None:
+        findings.append(("warning", "CONSENT_POLICY_KEYS_FILE is not set: no other policies than the installed ones can come into force"))
     engine = db.create_engine(settings.database_url)
     try:
         async with db.read(engine) as connection:
             writable = (await connection.execute(_RIGHTS)).scalar_one()
         findings.append(("error", "the database role may change the ledger; use the application role") if writable else ("ok", "database"))
+        findings += await _policy_findings(settings, engine)
     except ConsentError as error:
         findings.append(("error", error.en))
     finally:
@@ -156,15 +161,35 @@ def _witness_finding(settings: Settings) -> Finding:
     return "ok", f"witnesses {', '.join(asked)}"
 
 
-async def _opa_finding(settings: Settings) -> Finding:
+async def _policy_findings(settings: Settings, engine: AsyncEngine) -> list[Finding]:
     from consent.app import policy_engine  # noqa: PLC0415 - builds the bundle
 
-    engine = policy_engine(settings)
     try:
-        await engine.start()
-        await probe(engine)
-    except ConsentError:
-        return "error", "OPA does not answer with this release's policies; load `consent policy bundle DIR` into it"
+        ruleset = installed(settings)
+        async with db.read(engine) as connection:
+            begun = bool(await versions_in_force(connection))
+        if begun:
+            ruleset = await ruleset_in_force(engine, settings, ruleset)
+    except (BundleError, CatalogueError) as error:
+        return [("error", f"policies: {error}")]
+    except RulesetRefused as error:
+        return [("error", error.en)]
+    signer = f"signed by {ruleset.signed_by}" if ruleset.signed_by else "not signed: the installation's own"
+    findings: list[Finding] = [("ok", f"policies {ruleset.revision}, {'in force' if begun else 'for the first start'}, {signer}")]
+    if settings.opa_url is None:
+        why = "CONSENT_OPA_URL is not set: policies run in-process, for trials; production wants an OPA server"
+        return [*findings, ("warning", why)]
+    policy = policy_engine(settings, ruleset.bundle)
+    try:
+        await policy.start()
+        await probe(policy)
+    except ConsentError as error:
+        why = (
+            error.en
+            if isinstance(error, OtherRevision)
+            else "OPA does not answer; give it the bundle in force (`consent policy fetch FILE`)"
+        )
+        return [*findings, ("error", why)]
     finally:
-        await engine.close()
-    return "ok", f"OPA answers with revision {engine.revision}"
+        await policy.close()
+    return [*findings, ("ok", f"OPA answers with revision {policy.revision}")]

@@ -21,7 +21,7 @@ from clones import create_clone, drop_clone
 from sqlalchemy import text
 
 from consent import db
-from consent.activation import bring_up
+from consent.activation.running import bring_up
 from consent.catalogue.load import load
 from consent.demo import sample
 from consent.embedded import DATABASE
@@ -236,7 +236,7 @@ def running_service(app_url: str, owner_url: str, folder: Path) -> Iterator[Serv
 async def _parties(settings: Settings, owner_url: str, vkey: str) -> sample.DemoFile:
     engine = db.create_engine(settings.database_url)
     try:
-        await bring_up(engine, settings, load())
+        await bring_up(engine, settings)
         return await sample.create_parties(
             engine,
             load(),

@@ -1,40 +1,43 @@
-"""What is in force, and what a process does whose release no longer is."""
-
-from pathlib import Path
+"""What is in force, and what a process does that does not run it."""
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
-from consent.activation import Superseded, activate, bring_up, check_in_force
-from consent.catalogue.load import load
-from consent.decisions.bundle import load_bundle
+from consent.activation.running import bring_up, installed
+from consent.ledger.in_force import Superseded, check_in_force
 from consent.settings import Settings
+from tests.activation_world import records, settings_for
 
 
 @pytest.fixture
 def settings(database, origin: str) -> Settings:
-    return Settings(database_url=database.app_url, issuer="https://test.example", ledger_key_file=Path("key"), ledger_origin=origin)
+    """Nothing about policies: the installation's own, unsigned."""
+    return settings_for(database.app_url, origin)
 
 
-async def test_starting_again_activates_nothing_twice(engine: AsyncEngine, ledger, settings: Settings) -> None:
-    """Many processes of one release leave one record each of catalogue and policies, with the documents beside them."""
-    catalogue = load()
+async def test_the_first_start_activates_once(engine: AsyncEngine, ledger, settings: Settings) -> None:
+    """Many processes leave one record each of catalogue and policies, without approvers, with the documents beside them."""
+    own = installed(settings)
     for _ in range(3):
-        await bring_up(engine, settings, catalogue)
+        assert (await bring_up(engine, settings)).versions == own.versions
     async with db.read(engine) as connection:
-        await check_in_force(connection, catalogue=catalogue.version, policy=load_bundle(catalogue).revision)
+        await check_in_force(connection, catalogue=own.catalogue.version, policy=own.revision)
+    (policy,) = await records(engine, "policy.activated")
+    (catalogue,) = await records(engine, "catalogue.activated")
+    assert (policy["revision"], policy["signed_by"], policy["approvers"]) == (own.revision, None, [])
+    assert (catalogue["version"], catalogue["approvers"]) == (own.catalogue.version, [])
+    async with db.read(engine) as connection:
+        blobs = {row.sha256.hex(): row.body for row in await connection.execute(text("select sha256, body from ledger_blob"))}
+    assert blobs[policy["sha256"]] == own.body
+    assert blobs[catalogue["sha256"]] == own.catalogue.to_json()
 
 
-async def test_a_superseded_process_says_so(engine: AsyncEngine, ledger, settings: Settings) -> None:
-    """After another release came into force the old one is not ready, whichever of the two documents changed."""
-    catalogue = load()
-    revision = load_bundle(catalogue).revision
-    await bring_up(engine, settings, catalogue)
-    await activate(engine, catalogue=(catalogue.version, catalogue.to_json()), policy=("f" * 16, b"{}"))
+async def test_what_is_not_in_force_says_so(engine: AsyncEngine, ledger, settings: Settings) -> None:
+    """Whichever of the two documents is another."""
+    own = await bring_up(engine, settings)
     async with db.read(engine) as connection:
-        with pytest.raises(Superseded):
-            await check_in_force(connection, catalogue=catalogue.version, policy=revision)
-        with pytest.raises(Superseded):
-            await check_in_force(connection, catalogue="2026-01-01+000000000000", policy="f" * 16)
-        await check_in_force(connection, catalogue=catalogue.version, policy="f" * 16)
+        for catalogue, policy in ((own.catalogue.version, "f" * 16), ("2026-01-01+000000000000", own.revision)):
+            with pytest.raises(Superseded):
+                await check_in_force(connection, catalogue=catalogue, policy=policy)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import msgspec
 
 from consent.decisions.codes import CODES
-from consent.errors import PolicyUnavailable
+from consent.errors import OtherRevision, PolicyUnavailable
 
 T = TypeVar("T")
 Outcome = Literal["permit", "permit_masked", "verify_only", "model_only", "deny"]
@@ -79,10 +79,12 @@ def accept_decisions(raw: object, checks: list[dict[str, Any]], revision: str) -
     """`raw` as answers to `checks`, in the same order.
 
     Raises:
+        OtherRevision: it was made by other policies.
         PolicyUnavailable: it is anything else.
     """
+    _see_revision(raw, revision)
     answers = _convert(raw, list[CheckAnswer])
-    if len(answers) != len(checks) or not all(map(_answers_check, answers, checks)) or any(a.revision != revision for a in answers):
+    if len(answers) != len(checks) or not all(map(_answers_check, answers, checks)):
         raise PolicyUnavailable
     return cast("list[dict[str, Any]]", raw)  # The structs hold every member of it and no other.
 
@@ -91,12 +93,22 @@ def accept_verdicts(raw: object, requests: list[dict[str, Any]], revision: str) 
     """`raw` as answers to authorization `requests`, in the same order.
 
     Raises:
+        OtherRevision: it was made by other policies.
         PolicyUnavailable: it is anything else.
     """
+    _see_revision(raw, revision)
     answers = _convert(raw, list[RequestAnswer])
-    if len(answers) != len(requests) or not all(map(_answers_request, answers, requests)) or any(a.revision != revision for a in answers):
+    if len(answers) != len(requests) or not all(map(_answers_request, answers, requests)):
         raise PolicyUnavailable
     return [msgspec.to_builtins(answer) for answer in answers]
+
+
+def _see_revision(raw: object, revision: str) -> None:
+    """Before anything else, for an answer by other policies may have another form."""
+    for answer in raw if isinstance(raw, list) else ():
+        found = answer.get("revision") if isinstance(answer, dict) else None
+        if isinstance(found, str) and found != revision:
+            raise OtherRevision(found, revision)
 
 
 def _convert(raw: object, kind: type[T]) -> T:

@@ -94,6 +94,17 @@ class Bundle:
             raise BundleError(f"{_CATALOGUE}: is {catalogue.version}, the policies' data is of another version")
         return catalogue
 
+    def codes(self) -> frozenset[str]:
+        """All codes that the policies may answer with.
+
+        Raises:
+            BundleError: the bundle does not say.
+        """
+        try:
+            return frozenset(msgspec.json.decode(self.documents[_CODES], type=dict[str, Any]))
+        except (KeyError, msgspec.DecodeError):
+            raise BundleError(f"{_CODES}: is missing or malformed") from None
+
 
 def default_directory() -> Path:
     """Where the policies stand: in the installed package, or beside it in the tree."""

@@ -77,7 +77,7 @@ class Judge:
 
     def __init__(self, policy: PolicyEngine, catalogue: Catalogue) -> None:
         self._policy = policy
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._seconds_per_check = AIM_SECONDS / FIRST_BATCH
 
     @property
@@ -134,7 +134,7 @@ class Judge:
         except msgspec.ValidationError:
             log.error("an answer of the policy engine has another shape")  # noqa: TRY400 - the traceback could hold words of the caller
             return None
-        reason = refute(check, facts, answer, self._catalogue)
+        reason = refute(check, facts, answer, self.catalogue)
         if answer.key != str(n) or answer.revision != self.revision:
             reason = "it is for another check, or of another revision"
         if reason is not None:

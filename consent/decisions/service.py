@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -39,6 +39,7 @@ from consent.errors import (
 )
 from consent.grants.model import Detail
 from consent.ledger.events import AccessDecided, encode
+from consent.ledger.in_force import Superseded
 from consent.ledger.writer import write
 from consent.parties.access import AnyChecker, Caller, Checker
 
@@ -48,13 +49,20 @@ log = logging.getLogger(__name__)
 class DecisionService:
     """Answers checks. One per process."""
 
-    def __init__(self, engine: AsyncEngine, policy: PolicyEngine, catalogue: Catalogue) -> None:
+    def __init__(
+        self, engine: AsyncEngine, policy: PolicyEngine, catalogue: Catalogue, renew: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
+        """`renew` has this service `adopt` what is in force now, and says whether the process runs that; without it nothing changes."""
         self._engine = engine
-        self._catalogue = catalogue
-        self._policy = policy
+        self._renew = renew
         self._facts = FactSource(engine)
+        self.adopt(policy, catalogue)
+        self._gatherer = Gatherer(self._process, self._capacity)
+
+    def adopt(self, policy: PolicyEngine, catalogue: Catalogue) -> None:
+        """Decide by these from now on. What is under way is recorded only if the ones that it was decided by are still in force."""
+        self._policy = policy
         self._judge = Judge(policy, catalogue)
-        self._gatherer = Gatherer(self._process, self._judge.capacity)
 
     async def start(self) -> None:
         """Take checks from now on."""
@@ -115,6 +123,9 @@ class DecisionService:
         """
         return await requests.judge(self._engine, self._policy, institution_id, details)
 
+    def _capacity(self) -> int:
+        return self._judge.capacity()
+
     async def _process(self, batch: list[Pending]) -> list[Pending]:
         """Settle a batch; returns those to be tried again. What fails although the database is there is looked for check by check."""
         try:
@@ -148,33 +159,24 @@ class DecisionService:
                 _repeat(pending, facts_.recorded)
         if not asking:
             return []
-        answers = await self._judge.answers([pending.check for pending in asking], known)
-        decided = [self._decide(pending.check, facts_, answer) for pending, facts_, answer in zip(asking, known, answers, strict=True)]
-        return await self._record(asking, decided)
+        judge = self._judge
+        answers = await judge.answers([pending.check for pending in asking], known)
+        decided = [_decide(judge, pending.check, facts_, answer) for pending, facts_, answer in zip(asking, known, answers, strict=True)]
+        try:
+            return await self._record(judge, asking, decided)
+        except Superseded:
+            if self._renew is not None and await self._renew():
+                return asking  # to be decided by what is in force now
+            raise
 
-    def _decide(self, check: Check, facts: Facts, answer: CheckAnswer | None) -> Decided:
-        binds = answer is not None
-        answer = answer or unavailable(check, self._judge.revision)
-        decision_id = secrets.token_urlsafe(16)
-        return Decided(
-            id=decision_id,
-            check=check,
-            facts=facts,
-            answer=answer,
-            uses=uses(check, facts, answer),
-            redeems=redeems(check, answer),
-            reply=reply_head(decision_id, answer, self._catalogue.version),
-            binds=binds,
-        )
-
-    async def _record(self, pendings: Sequence[Pending], decided: Sequence[Decided]) -> list[Pending]:
+    async def _record(self, judge: Judge, pendings: Sequence[Pending], decided: Sequence[Decided]) -> list[Pending]:
         """Commit what still holds, then answer it; returns the rest."""
-        events = [encode(decided_event(one, self._catalogue)) for one in decided]
+        events = [encode(decided_event(one, judge.catalogue)) for one in decided]
         async with write(self._engine, ahead=True) as transaction:
             changes = await store.changes(transaction, decided)
-            ours = {"policy": self._judge.revision, "catalogue": self._catalogue.version}
+            ours = {"policy": judge.revision, "catalogue": judge.catalogue.version}
             if any(ours[kind] != version for kind, version in changes.in_force.items()):
-                raise PolicyUnavailable  # Another release is in force than the one that this process was started with.
+                raise Superseded
             standing = [n for n in range(len(decided)) if n not in changes.checks | changes.refused]
             indexes = [transaction.append_encoded(AccessDecided.TYPE, events[n]) for n in standing]
             if standing:
@@ -188,6 +190,22 @@ class DecisionService:
         for n in changes.refused:
             pendings[n].fail(_no_longer())
         return [pendings[n] for n in sorted(changes.checks - changes.refused)]
+
+
+def _decide(judge: Judge, check: Check, facts: Facts, answer: CheckAnswer | None) -> Decided:
+    binds = answer is not None
+    answer = answer or unavailable(check, judge.revision)
+    decision_id = secrets.token_urlsafe(16)
+    return Decided(
+        id=decision_id,
+        check=check,
+        facts=facts,
+        answer=answer,
+        uses=uses(check, facts, answer),
+        redeems=redeems(check, answer),
+        reply=reply_head(decision_id, answer, judge.catalogue.version),
+        binds=binds,
+    )
 
 
 def read_check(caller: Caller, evaluation: Evaluation) -> Check:

@@ -23,7 +23,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from consent import db
-from consent.activation import bring_up
+from consent.activation.running import bring_up
 from consent.catalogue.load import load
 from consent.catalogue.model import Catalogue
 from consent.demo.bank import Bank, bank_app
@@ -126,7 +126,7 @@ async def _new_facts(environment: dict[str, str], urls: DatabaseUrls, catalogue:
     settings = Settings(database_url=urls.app_url, issuer=issuer, ledger_key_file=Path(environment["CONSENT_LEDGER_KEY_FILE"])).checked()
     engine = db.create_engine(urls.app_url)
     try:
-        await bring_up(engine, settings, catalogue)
+        await bring_up(engine, settings)
         auditor = AuditorAccess(
             ledger_url=f"{issuer}/ledger",
             vkey=log_keys(settings)[0].vkey,

@@ -24,6 +24,7 @@ from consent.grants.details import parse_details
 from consent.grants.model import Detail
 from consent.grants.records import ledger_detail
 from consent.ledger import events, parts
+from consent.ledger.in_force import check_in_force
 from consent.ledger.writer import write
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
 from consent.oauth.authentication import Authenticated, RegisteredClient
@@ -80,7 +81,7 @@ async def push(
         InvalidRequestObject: as `consent.oauth.jar.read_request_object`.
         InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType: the request is malformed or not the client's to make.
         InvalidAuthorizationDetails: the details are malformed, or refused with verdicts (then recorded as grant.request_refused).
-        PolicyUnavailable, DatabaseUnavailable: nothing was decided or recorded.
+        PolicyUnavailable, Superseded, DatabaseUnavailable: nothing was decided or recorded.
     """
     client = caller.client
     form = _open_object(client, issuer, form)
@@ -227,6 +228,7 @@ async def _record_refusal(
     )
     data = events.encode(event)
     async with write(engine) as tx:
+        await check_in_force(tx.connection, catalogue=catalogue.version, policy=judgement.policy)
         tx.append_encoded(event.TYPE, data)
 
 
@@ -238,7 +240,7 @@ def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, products: 
         item=detail.item if detail.item in catalogue.items else "unknown",
         action=detail.action,
         purpose=detail.purpose if is_word else "unknown",
-        product=detail.product if detail.product is None or detail.product in products else "unknown",
+        product=None if not detail.product else detail.product if detail.product in products else "unknown",
         verdict=verdict.verdict,
         codes=verdict.codes,
     )
@@ -276,6 +278,7 @@ async def _keep(
         raise InvalidAuthorizationDetails("A member of the details has a value that cannot be recorded.") from None
     secret = secrets.token_urlsafe(32)
     async with write(engine) as tx:
+        await check_in_force(tx.connection, catalogue=catalogue.version, policy=judgement.policy)
         tx.append_encoded(event.TYPE, data)
         await _insert(tx.connection, secret, request_id, client.id, parameters, dpop_jkt, details, tx.time)
     return PushedReply(REQUEST_URI_PREFIX + secret, REQUEST_URI_SECONDS)

@@ -32,6 +32,10 @@ class OAuth:
         self._judge = judge
         self._clients = ClientAuthenticator(engine, issuer)
 
+    def adopt(self, catalogue: Catalogue) -> None:
+        """Judge requests against this catalogue from now on."""
+        self._catalogue = catalogue
+
     async def push(self, request: AnyRequest) -> par.PushedReply:
         """POST /oauth/par."""
         caller, form = await self._authenticate(request, "/oauth/par")

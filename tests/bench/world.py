@@ -22,7 +22,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
-from consent.activation import bring_up
+from consent.activation.running import bring_up
 from consent.catalogue.load import load
 from consent.decisions.bundle import load_bundle
 from consent.demo.sample import GRANTED_ITEMS, PRODUCT, PURPOSE, new_code, new_key, public_part
@@ -113,7 +113,7 @@ async def furnish(state: Path, urls: DatabaseUrls, *, banks: int, enterprises: i
     settings = Settings(database_url=urls.app_url, issuer=issuer, ledger_key_file=Path(environment["CONSENT_LEDGER_KEY_FILE"])).checked()
     engine = place.engine()
     try:
-        await bring_up(engine, settings, CATALOGUE)
+        await bring_up(engine, settings)
         async with write(engine) as tx:
             await tx.put_blob("text/plain", _NOTICE)
             for bank in place.banks:

@@ -327,5 +327,20 @@ create table activation (
   sha256  bytea  not null check (octet_length(sha256) = 32),
   primary key (kind, idx)
 );
+-- A signed policy bundle (a blob) that staff wants in force in place of `replaces`. Waits until any policies come into force after it.
+create table policy_proposal (
+  idx        bigint primary key,                           -- its record policy.proposed
+  revision   text  not null,
+  sha256     bytea not null check (octet_length(sha256) = 32),
+  replaces   text  not null,
+  account_id uuid  not null
+);
+-- One member of the staff approved exactly those bytes.
+create table policy_approval (
+  proposal   bigint not null references policy_proposal,
+  account_id uuid   not null,
+  idx        bigint not null,                              -- its record policy.approved
+  primary key (proposal, account_id)
+);
 -- Times rise with the index, so a block range index finds a report's period for next to nothing per append.
 create index ledger_record_time on ledger_record using brin (time) with (autosummarize = on);
