@@ -43,7 +43,7 @@ async def record_of(connection: AsyncConnection, index: int) -> bytes:
 
 
 async def prove(connection: AsyncConnection, index: int) -> Proven:
-    """The record and its proof below the newest checkpoint.
+    """The record and its proof below the newest witnessed checkpoint, or the newest of all where that does not reach.
 
     Raises:
         NotFound: no such record, or not signed yet.
@@ -59,8 +59,11 @@ async def prove(connection: AsyncConnection, index: int) -> Proven:
 
 
 async def _proving_head(connection: AsyncConnection, index: int) -> Head:
-    """The newest checkpoint, which covers the record."""
-    head = await store.newest_head(connection)
-    if head is not None and index < head.size:
-        return head
+    """The newest checkpoint that enough witnesses cosigned, if it covers the record; else the newest of all.
+
+    On a busy ledger the newest one is always too young to be cosigned.
+    """
+    for head in (await store.witnessed_head(connection), await store.newest_head(connection)):
+        if head is not None and index < head.size:
+            return head
     raise no_such_record()

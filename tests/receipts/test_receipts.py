@@ -149,3 +149,16 @@ async def test_an_index_has_one_spelling(http, auditor, ledger: Signer, spelling
 async def test_before_the_first_checkpoint_there_is_no_proof(http, auditor, ledger: Signer):
     """What is not signed is not proven."""
     assert (await http.get("/ledger/proof/0", headers=auditor)).status_code == 404
+
+
+async def test_a_proof_carries_the_witnessed_checkpoint(world: World, http, engine, auditor, ledger: Signer, key):
+    """Where one covers the record; on a busy ledger the newest has no cosignature yet. What is younger is proven below the newest."""
+    _, index = await granted(world, ledger)
+    async with engine.begin() as connection:
+        await connection.execute(text("insert into ledger_head_stage (stage, size) values ('witnessed', :size)"), {"size": index + 1})
+    newer = await delivered(world)
+    await ledger.sign_now()
+    for n, size in ((index, index + 1), (newer, newer + 1)):
+        reply = await http.get(f"/ledger/proof/{n}", headers=auditor)
+        open_proof(reply, key.verifier, n)
+        assert int(reply.text.partition("\n\n")[2].split("\n")[1]) == size
