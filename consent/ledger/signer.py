@@ -284,6 +284,7 @@ class Signer:
             cosigners = None if self._cosigning is None else await self._cosigning.cosigners(connection, head.size)
         if self._cosigning is not None and cosigners is not None:
             self._cosigning.offer(head, cosigners=cosigners)
+            await self._cosigning.judge(head)
         if not shown:
             await self._show(head, 0.0)
 

@@ -20,6 +20,7 @@ from consent_audit.policy import Witness
 ANSWER_SECONDS = 10
 """Longest that one request may take, however slowly the answer trickles."""
 MAX_ANSWER_BYTES = 1 << 16
+MAX_TRIES = 5
 _DASH = "\u2014 "
 
 Trouble = Literal["absent", "slow", "refused", "fork", "ahead", "lied"]
@@ -64,18 +65,30 @@ async def ask(client: httpx.AsyncClient, witness: Witness, head: Head, old: int,
     """
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            status, body = await _post(client, witness, head, min(old, head.size), prove)
-            if status == httpx.codes.CONFLICT:
-                status, body = await _post(client, witness, head, _seen(body, head), prove)
+            status, body = await _agree(client, witness, head, min(old, head.size), prove)
     except (TimeoutError, httpx.TimeoutException):
         raise WitnessFailed("slow") from None
     except (httpx.HTTPError, httpx.InvalidURL):
         raise WitnessFailed("absent") from None
     if status == httpx.codes.OK:
         return _cosignature(witness, head, body)
-    if status in {httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY}:
+    if status == httpx.codes.UNPROCESSABLE_ENTITY:
         raise WitnessFailed("fork", f"(HTTP {status})")
     raise WitnessFailed("refused" if 400 <= status < 500 else "absent", f"(HTTP {status})")
+
+
+async def _agree(client: httpx.AsyncClient, witness: Witness, head: Head, old: int, prove: Prove) -> tuple[int, bytes]:
+    """Ask until the witness agrees on the size that it has seen: others of our processes ask it too, and move it meanwhile."""
+    for _ in range(MAX_TRIES):
+        status, body = await _post(client, witness, head, old, prove)
+        if status != httpx.codes.CONFLICT:
+            return status, body
+        seen = _seen(body, head)
+        if seen == old:
+            # It has seen this size, and yet there is a conflict: over the root.
+            raise WitnessFailed("fork" if old == head.size else "lied", "(HTTP 409)")
+        old = seen
+    raise WitnessFailed("slow", "(it names another size each time)")
 
 
 async def _post(client: httpx.AsyncClient, witness: Witness, head: Head, old: int, prove: Prove) -> tuple[int, bytes]:
@@ -93,7 +106,7 @@ async def _post(client: httpx.AsyncClient, witness: Witness, head: Head, old: in
 
 
 def _seen(body: bytes, head: Head) -> int:
-    """The size that a 409 names; the same size again means another root."""
+    """The size that a 409 names."""
     try:
         seen = parse_decimal(body.decode("ascii").removesuffix("\n"))
     except ValueError:
