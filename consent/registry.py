@@ -21,12 +21,13 @@ _LIMIT = 256 * 1024
 
 
 class ClientDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A program of an institution, by its public keys."""
+    """A program of an institution, by its public keys, or by its TLS certificates (PEM)."""
 
     client_id: str
     institution_id: str
     name: str
-    jwks: dict[str, Any]
+    jwks: dict[str, Any] | None = None
+    certificates: tuple[str, ...] = ()
     redirect_uris: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
 
@@ -36,6 +37,7 @@ class ClientChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     client_id: str
     jwks: dict[str, Any] | None = None
+    certificates: tuple[str, ...] | None = None
     redirect_uris: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
     status: ClientStatus | None = None

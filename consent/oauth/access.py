@@ -16,30 +16,35 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent.clock import utc_now
 from consent.errors import Forbidden, NotAuthenticated
 from consent.oauth import store
-from consent.oauth.dpop import Proof, ProofKeys, ProofRefused, check_proof
+from consent.oauth.dpop import NonceNeeded, Proof, ProofKeys, ProofRefused, check_proof
 from consent.oauth.gather import Gather
 from consent.oauth.jose import ALGORITHMS
+from consent.oauth.nonces import Nonces
+from consent.oauth.profile import Profile
+from consent.oauth.proxies import CertificateRefused
 from consent.oauth.store import Mark, Presented, TokenInUse, secret_hash
 from consent.parties.access import AnyChecker, Caller, Checker, GrantClient, LoanReporter
 
 AnyRequest = Request[Any, Any, Any]
 C = TypeVar("C", bound=Caller)
 
-_AUTHORIZATION = re.compile(r"dpop +([A-Za-z0-9_-]{43})", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"(dpop|bearer) +([A-Za-z0-9_-]{43})", re.IGNORECASE)
 _CHALLENGE = f'DPoP algs="{" ".join(ALGORITHMS)}"'
 
 
 class TokenRefused(NotAuthenticated):
-    """No token, or one that does not count with this proof (RFC 6750 §3.1, RFC 9449 §7.1)."""
+    """No token, or one that does not count with what its sender holds (RFC 6750 §3.1, RFC 9449 §7.1, RFC 8705 §3)."""
 
-    def __init__(self, error: str | None) -> None:
-        """`error` is invalid_token, invalid_dpop_proof or use_dpop_nonce; None where no token was sent at all."""
+    def __init__(self, error: str | None, nonce: str | None = None) -> None:
+        """`error` is invalid_token, invalid_dpop_proof or, with a `nonce`, use_dpop_nonce; None where no token was sent at all."""
         super().__init__(
-            "需要有效的 DPoP 访问令牌及其持有证明。",
-            "A valid DPoP access token and a proof of its key are needed.",
+            "需要有效的访问令牌，并以 DPoP 证明或所绑定的客户端证书证明持有。",
+            "A valid access token is needed, with a DPoP proof of its key or over a connection with its client certificate.",
             code=error or "not_authenticated",
         )
         self.headers: Mapping[str, str] = {"www-authenticate": f'{_CHALLENGE}, error="{error}"' if error else _CHALLENGE}
+        if nonce is not None:
+            self.headers |= {"dpop-nonce": nonce}
 
 
 class ScopeMissing(Forbidden):
@@ -54,8 +59,10 @@ class ScopeMissing(Forbidden):
 class Edge:
     """Authenticates the requests of one process. One per event loop."""
 
-    def __init__(self, engine: AsyncEngine, issuer: str) -> None:
+    def __init__(self, engine: AsyncEngine, issuer: str, profile: Profile, nonces: Nonces | None) -> None:
         self._issuer = issuer
+        self._proxies = profile.proxies
+        self._nonces = nonces
         self._keys = ProofKeys()
         self._tokens: Gather[Presented, TokenInUse | None] = Gather(lambda batch: store.use_tokens(engine, batch))
 
@@ -63,18 +70,26 @@ class Edge:
         """Whoever sends this request.
 
         Raises:
-            TokenRefused: no token, not of the scheme DPoP, not in force, or without a fresh proof of its key for this request.
+            TokenRefused: no token, not in force, or without a fresh proof of its key for this request, or not over a connection with
+                the certificate that it is bound to.
             DatabaseUnavailable: nothing is known.
         """
-        token, proof = self._read(request)
+        if self._nonces is not None:
+            await self._nonces.load()
+        is_dpop, token = _token(request)
         token_hash = secret_hash(token)
-        mark = Mark.of("dpop", proof.jkt, proof.jti, proof.expires_at)
-        found = await self._tokens.get(Presented(token_hash, proof.jkt, mark))
+        if is_dpop:
+            proof = self._proof(request, token)
+            mark = Mark.of("dpop", proof.jkt, proof.jti, proof.expires_at)
+            found = await self._tokens.get(Presented(token_hash, "jkt", proof.jkt, mark))
+        else:
+            found = await self._tokens.get(Presented(token_hash, "x5t#S256", self._thumbprint(request), None))
         if found is None:
             raise TokenRefused("invalid_token")
         if not found.bound or not found.fresh:
-            raise TokenRefused("invalid_dpop_proof")
-        self._keys.remember(proof.key)
+            raise TokenRefused("invalid_dpop_proof" if is_dpop else "invalid_token")
+        if is_dpop:
+            self._keys.remember(proof.key)
         return Caller(
             client_id=found.client_id,
             institution_id=found.institution_id,
@@ -83,26 +98,38 @@ class Edge:
             token_hash=token_hash,
         )
 
-    def _read(self, request: AnyRequest) -> tuple[str, Proof]:
-        """Token and proof from the headers, and from nowhere else: never a query, where logs would keep them."""
-        authorization: list[str] = []
-        proofs: list[str] = []
-        for name, value in request.scope["headers"]:
-            if name == b"authorization":
-                authorization.append(value.decode("latin-1"))
-            elif name == b"dpop":
-                proofs.append(value.decode("latin-1"))
-        if not authorization:
-            raise TokenRefused(None)
-        match = _AUTHORIZATION.fullmatch(authorization[0].strip()) if len(authorization) == 1 else None
-        if match is None:  # another scheme too: a bound token must not be taken as a bearer token (RFC 9449 §7.1)
-            raise TokenRefused("invalid_token")
+    def _proof(self, request: AnyRequest, token: str) -> Proof:
+        proofs = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"dpop"]
         path = request.scope.get("raw_path") or request.scope["path"].encode()
         url = f"{self._issuer}{path.split(b'?')[0].decode('latin-1')}"
+        now = utc_now()
         try:
-            return match[1], check_proof(proofs, request.scope["method"], url, utc_now(), access_token=match[1], keys=self._keys)
+            return check_proof(proofs, request.scope["method"], url, now, access_token=token, keys=self._keys, nonces=self._nonces)
+        except NonceNeeded as needed:
+            raise TokenRefused("use_dpop_nonce", needed.nonce) from None
         except ProofRefused:
             raise TokenRefused("invalid_dpop_proof") from None
+
+    def _thumbprint(self, request: AnyRequest) -> str:
+        """Of the connection's certificate. A bound token without it is refused, whatever the token: nothing here is a bearer token."""
+        try:
+            certificate = self._proxies.certificate(request.scope, utc_now())
+        except CertificateRefused:
+            certificate = None
+        if certificate is None:
+            raise TokenRefused("invalid_token")
+        return certificate.thumbprint
+
+
+def _token(request: AnyRequest) -> tuple[bool, str]:
+    """Whether the scheme is DPoP, and the token; from the header and nowhere else: never a query, where logs would keep it."""
+    authorization = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"authorization"]
+    if not authorization:
+        raise TokenRefused(None)
+    match = _AUTHORIZATION.fullmatch(authorization[0].strip()) if len(authorization) == 1 else None
+    if match is None:
+        raise TokenRefused("invalid_token")
+    return match[1].lower() == "dpop", match[2]
 
 
 def _provider(kind: type[C]) -> Callable[..., Awaitable[C]]:

@@ -48,6 +48,23 @@ class ProvenAssertion:
     expires_at: datetime
 
 
+def is_asserted(form: Form) -> bool:
+    """Whether the request authenticates by an assertion, or tries to."""
+    return "client_assertion" in form or "client_assertion_type" in form or "client_secret" in form
+
+
+def read_client_id(form: Form) -> str:
+    """Who a request without an assertion claims to come from.
+
+    Raises:
+        InvalidClient: nobody, or nothing that is a client id.
+    """
+    client_id = form.get("client_id", "")
+    if _CLIENT_ID.fullmatch(client_id) is None:
+        raise InvalidClient
+    return client_id
+
+
 def read_assertion(form: Form) -> PresentedAssertion:
     """The assertion among the parameters.
 
@@ -56,7 +73,7 @@ def read_assertion(form: Form) -> PresentedAssertion:
         InvalidRequest: a client secret stands beside it (RFC 6749 §2.3).
     """
     if "client_secret" in form:
-        raise InvalidRequest("One way of client authentication at a time; this service takes private_key_jwt.")
+        raise InvalidRequest("One way of client authentication at a time; this service takes private_key_jwt, or a registered certificate.")
     if form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in form:
         raise InvalidClient
     try:

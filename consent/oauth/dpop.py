@@ -21,6 +21,7 @@ from consent.oauth.jose import (
     is_numeric_date,
     parse_compact,
 )
+from consent.oauth.nonces import Nonces
 
 PAST_SECONDS = 60
 AHEAD_SECONDS = 10
@@ -34,6 +35,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 class ProofRefused(Exception):
     """The proof is missing or not valid. The message is ours and quotes nothing."""
+
+
+class NonceNeeded(ProofRefused):
+    """The proof is right but for its nonce, which the caller may make up for with the one given here (RFC 9449 §8)."""
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("a nonce of this server is needed")
+        self.nonce = nonce
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +92,24 @@ class ProofKeys:
 
 
 def check_proof(
-    headers: list[str], method: str, url: str, now: datetime, *, access_token: str | None = None, keys: ProofKeys | None = None
+    headers: list[str],
+    method: str,
+    url: str,
+    now: datetime,
+    *,
+    access_token: str | None = None,
+    keys: ProofKeys | None = None,
+    nonces: Nonces | None = None,
 ) -> Proof:
     """The one proof among the values of the DPoP header, checked against the request.
 
     Args:
         url: where the request was really sent, from the configured issuer; without query.
         access_token: where a token is presented, whose hash the proof must carry as `ath`.
+        nonces: where a nonce is demanded.
 
     Raises:
+        NonceNeeded: the rest is right.
         ProofRefused: RFC 9449 §4.3, any of its points but the jti's.
     """
     if len(headers) != 1:
@@ -114,6 +132,8 @@ def check_proof(
         ath = claims.get("ath")
         if not isinstance(ath, str) or not hmac.compare_digest(ath.encode(), expected.encode()):
             raise ProofRefused("the proof is for another token")
+    if nonces is not None and not nonces.is_current(claims.get("nonce"), now.timestamp()):
+        raise NonceNeeded(nonces.current(now.timestamp()))
     return Proof(key, claims["jti"], datetime.fromtimestamp(issued_at, UTC) + KEEP)
 
 

@@ -9,6 +9,7 @@ OAuthError
 ├── UnsupportedGrantType          unsupported_grant_type         400
 ├── UnsupportedResponseType       unsupported_response_type      400
 ├── InvalidDPoPProof              invalid_dpop_proof             400   RFC 9449 §5
+├── UseDPoPNonce                  use_dpop_nonce                 400   RFC 9449 §8
 ├── InvalidRequestObject          invalid_request_object         400   RFC 9101 §7
 ├── InvalidAuthorizationDetails   invalid_authorization_details  400   RFC 9396 §5, with a verdict per detail where it was judged
 └── TemporarilyUnavailable        temporarily_unavailable        503
@@ -18,6 +19,7 @@ dropped and only its error codes are kept.
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -39,6 +41,7 @@ class OAuthError(Exception):
 
     error: ClassVar[str]
     status: ClassVar[int] = 400
+    headers: Mapping[str, str] = {}
 
     def __init__(self, description: str) -> None:
         """`description` is a sentence of ours: printable ASCII without quotes and backslashes (RFC 6749 §5.2)."""
@@ -106,6 +109,16 @@ class InvalidDPoPProof(OAuthError):
     """The proof of possession is missing, invalid or was used before."""
 
     error = "invalid_dpop_proof"
+
+
+class UseDPoPNonce(OAuthError):
+    """The same request again, with the nonce that the header DPoP-Nonce gives in a new proof."""
+
+    error = "use_dpop_nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("Send the proof again with the nonce of the DPoP-Nonce header.")
+        self.headers = {"dpop-nonce": nonce}
 
 
 class InvalidRequestObject(OAuthError):
@@ -178,7 +191,7 @@ def respond(error: Exception, endpoint: str) -> Response[bytes]:
     """The error as a response that no cache keeps, and as a line of the security log (OWASP ASVS 16.3). `endpoint` is a path of ours."""
     shown = as_oauth_error(error)
     _log.info("%s answered %s", endpoint, shown.error)
-    headers = dict(NO_STORE)
+    headers = NO_STORE | dict(shown.headers)
     if shown.status == 503:
         headers["retry-after"] = "1"
     return Response(msgspec.json.encode(shown.body()), status_code=shown.status, headers=headers, media_type="application/json")

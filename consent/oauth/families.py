@@ -36,7 +36,7 @@ _INSERT_REFRESH = text("""
 # Shared, so that refreshes of one token do not wait for each other, but a revocation does for them.
 _REFRESH = text("""
     select grant_id, code_hash from refresh_token
-     where hash = :hash and client_id = :client_id and cnf = cast(:cnf as jsonb) and revoked_at is null
+     where hash = :hash and client_id = :client_id and revoked_at is null and (cnf = '{}' or cnf = cast(:cnf as jsonb))
        and expires_at > clock_timestamp()
        for share
 """)
@@ -102,7 +102,11 @@ async def insert_access(connection: AsyncConnection, values: dict[str, Any], cnf
 async def insert_refresh(
     connection: AsyncConnection, token_hash: bytes, client_id: str, family: Family, cnf: dict[str, str], expires_at: datetime
 ) -> None:
-    """Store a refresh token, one per code."""
+    """Store a refresh token, one per code.
+
+    It is bound to its client, and to the key of a proof; not to a certificate, which is renewed more often than a grant (RFC 8705 §7.1).
+    """
+    bound = cnf if "jkt" in cnf else {}
     await connection.execute(
         _INSERT_REFRESH,
         {
@@ -110,7 +114,7 @@ async def insert_refresh(
             "client_id": client_id,
             "grant_id": family.grant_id,
             "code_hash": family.code_hash,
-            "cnf": msgspec.json.encode(cnf).decode(),
+            "cnf": msgspec.json.encode(bound).decode(),
             "expires_at": expires_at,
         },
     )

@@ -18,6 +18,7 @@ from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
 from consent.oauth.authentication import RegisteredClient
 from consent.oauth.errors import UnauthorizedClient
 from consent.oauth.form import Form, check_names, required
+from consent.oauth.model import token_type
 from consent.oauth.narrowing import narrowed
 from consent.oauth.store import secret_hash
 from consent.parties.access import PLATFORM_KINDS, AnyChecker
@@ -47,12 +48,13 @@ async def introspect(engine: AsyncEngine, issuer: str, client: RegisteredClient,
         row = (await connection.execute(_TOKEN, {"hash": secret_hash(token)})).one_or_none()
         if row is None or not _may_see(client, row):
             return INACTIVE
+        cnf = msgspec.json.decode(row.cnf)
         answer = {
             "active": True,
             "iss": issuer,
             "client_id": row.client_id,
-            "token_type": "DPoP",
-            "cnf": msgspec.json.decode(row.cnf),
+            "token_type": token_type(cnf),
+            "cnf": cnf,
             "iat": _seconds(row.issued_at),
             "exp": _seconds(row.expires_at),
         }

@@ -11,7 +11,7 @@ DETAIL_TYPE = "financing_data"
 def metadata(issuer: str) -> dict[str, Any]:
     """Members of RFC 8414 §2, 9126 §5, 9396 §10, 9449 §5.1 and 9207 §3."""
     algorithms = list(ALGORITHMS)
-    methods = ["private_key_jwt"]
+    methods = ["private_key_jwt", "self_signed_tls_client_auth"]
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/oauth/authorize",
@@ -31,6 +31,7 @@ def metadata(issuer: str) -> dict[str, Any]:
         "authorization_details_types_supported": [DETAIL_TYPE],
         "authorization_response_iss_parameter_supported": True,
         "code_challenge_methods_supported": ["S256"],
+        "tls_client_certificate_bound_access_tokens": True,
         "dpop_signing_alg_values_supported": algorithms,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,

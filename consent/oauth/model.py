@@ -18,6 +18,11 @@ CODE_SECONDS = 60
 TOKEN_SECONDS = 900
 
 
+def token_type(cnf: Mapping[str, str]) -> str:
+    """How a token with this confirmation is presented (RFC 9449 §5, RFC 8705 §3)."""
+    return "DPoP" if "jkt" in cnf else "Bearer"
+
+
 class RequestJudge(Protocol):
     """Whoever asks the policies whether a request stays within what its purpose needs."""
 

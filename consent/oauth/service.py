@@ -12,9 +12,13 @@ from consent.oauth import authorization, introspection, par, tokens
 from consent.oauth.access import Edge
 from consent.oauth.authentication import Authenticated, ClientAuthenticator
 from consent.oauth.dpop import Proof, ProofRefused, check_proof
+from consent.oauth.errors import InvalidClient
 from consent.oauth.form import Form, read_form
 from consent.oauth.metadata import metadata
 from consent.oauth.model import PushedRequest, RequestJudge
+from consent.oauth.nonces import Nonces
+from consent.oauth.profile import Profile
+from consent.oauth.proxies import CertificateRefused
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -22,15 +26,17 @@ AnyRequest = Request[Any, Any, Any]
 class OAuth:
     """One per event loop, for it gathers the look-ups of concurrent requests."""
 
-    def __init__(self, engine: AsyncEngine, issuer: str, catalogue: Catalogue, judge: RequestJudge) -> None:
+    def __init__(self, engine: AsyncEngine, issuer: str, catalogue: Catalogue, judge: RequestJudge, profile: Profile | None = None) -> None:
         """`issuer` is the configured one (`Settings.issuer`); no URL is ever made from a Host header."""
         self.issuer = issuer
-        self.edge = Edge(engine, issuer)
+        self.profile = profile or Profile()
+        self._nonces = Nonces(engine) if self.profile.dpop_nonce else None
+        self.edge = Edge(engine, issuer, self.profile, self._nonces)
         self.metadata = metadata(issuer)
         self._engine = engine
         self._catalogue = catalogue
         self._judge = judge
-        self._clients = ClientAuthenticator(engine, issuer)
+        self._clients = ClientAuthenticator(engine, issuer, self.profile)
 
     def adopt(self, catalogue: Catalogue) -> None:
         """Judge requests against this catalogue from now on."""
@@ -64,14 +70,20 @@ class OAuth:
     async def _authenticate(self, request: AnyRequest, proof_path: str | None) -> tuple[Authenticated, Form]:
         """The client and the form; where `proof_path` is given, a DPoP proof counts too."""
         form = await read_form(request)
+        if self._nonces is not None:
+            await self._nonces.load()
+        try:
+            certificate = self.profile.proxies.certificate(request.scope, utc_now())
+        except CertificateRefused as refused:
+            raise InvalidClient(str(refused)) from None
         proof = None if proof_path is None else self._proof(request, proof_path)
-        return await self._clients.authenticate(form, proof), form
+        return await self._clients.authenticate(form, proof, certificate), form
 
     def _proof(self, request: AnyRequest, path: str) -> Proof | ProofRefused | None:
         headers = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"dpop"]
         if not headers:
             return None
         try:
-            return check_proof(headers, "POST", f"{self.issuer}{path}", utc_now())
+            return check_proof(headers, "POST", f"{self.issuer}{path}", utc_now(), nonces=self._nonces)
         except ProofRefused as refused:
             return refused

@@ -66,7 +66,8 @@ def _take(fresh: set[bytes], jti: bytes) -> bool:
 
 
 _CLIENTS = text("""
-    select c.id, c.institution_id, i.kind as institution_kind, c.name, cast(c.jwks as text) as jwks, c.redirect_uris, c.scopes, c.version
+    select c.id, c.institution_id, i.kind as institution_kind, c.name, cast(c.jwks as text) as jwks, c.redirect_uris, c.scopes, c.version,
+           c.auth_method, c.certificates
       from client c join institution i on i.id = c.institution_id
      where c.id = any(cast(:ids as text[])) and c.status = 'active'
 """)
@@ -85,16 +86,22 @@ async def active_clients(engine: AsyncEngine, ids: Sequence[str]) -> list[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A token that came with a valid proof of the key `jkt`."""
+    """A token, and what its sender holds.
+
+    name   member of `cnf`: jkt, for the key of a valid proof; x5t#S256, for the connection's certificate
+    value  its thumbprint
+    jti    of the proof; None for a certificate, which proves each connection anew
+    """
 
     token_hash: bytes
-    jkt: str
-    jti: Mark
+    name: str
+    value: str
+    jti: Mark | None
 
 
 @dataclass(frozen=True, slots=True)
 class TokenInUse:
-    """A token that is in force now. `bound` is whether it is bound to the presented key, `fresh` whether the proof is new."""
+    """A token that is in force now. `bound` is whether it is bound to what its sender holds, `fresh` whether the proof is new."""
 
     client_id: str
     institution_id: str
@@ -109,10 +116,11 @@ class TokenInUse:
 # stored for a live token with the right key, so that nobody else can fill the table.
 _USE = text("""
     with asked as (
-      select * from unnest(cast(:tokens as bytea[]), cast(:jkts as text[]), cast(:jtis as bytea[]), cast(:expiries as timestamptz[]))
-        with ordinality as a (token, jkt, jti, expires_at, n)
+      select * from unnest(cast(:tokens as bytea[]), cast(:names as text[]), cast(:values as text[]), cast(:jtis as bytea[]),
+                           cast(:expiries as timestamptz[]))
+        with ordinality as a (token, name, value, jti, expires_at, n)
     ), live as (
-      select a.n, a.jti, a.expires_at, coalesce(t.cnf->>'jkt' = a.jkt, false) as bound, t.client_id, t.scopes, t.grant_id,
+      select a.n, a.jti, a.expires_at, coalesce(t.cnf->>a.name = a.value, false) as bound, t.client_id, t.scopes, t.grant_id,
              c.institution_id, i.kind as institution_kind
         from asked a
         join access_token t on t.hash = a.token and t.revoked_at is null and t.expires_at > clock_timestamp()
@@ -120,12 +128,12 @@ _USE = text("""
         join institution i on i.id = c.institution_id
     ), marked as (
       insert into used_jti (hash, expires_at)
-      select jti, max(expires_at) from live where bound group by jti order by jti
+      select jti, max(expires_at) from live where bound and jti is not null group by jti order by jti
       on conflict do nothing
       returning hash
     )
     select live.n, live.jti, live.bound, live.client_id, live.scopes, live.grant_id, live.institution_id, live.institution_kind,
-           marked.hash is not null as fresh
+           live.jti is null or marked.hash is not null as fresh
       from live left join marked on marked.hash = live.jti
      order by live.n
 """)
@@ -139,13 +147,14 @@ async def use_tokens(engine: AsyncEngine, batch: Sequence[Presented]) -> list[To
     """
     parameters = {
         "tokens": [one.token_hash for one in batch],
-        "jkts": [one.jkt for one in batch],
-        "jtis": [one.jti.hash for one in batch],
-        "expiries": [one.jti.expires_at for one in batch],
+        "names": [one.name for one in batch],
+        "values": [one.value for one in batch],
+        "jtis": [one.jti and one.jti.hash for one in batch],
+        "expiries": [one.jti and one.jti.expires_at for one in batch],
     }
     async with alone(engine) as connection:
         rows = (await connection.execute(_USE, parameters)).all()
-    fresh = {row.jti for row in rows if row.fresh}
+    fresh = {row.jti for row in rows if row.fresh and row.jti is not None}
     found: list[TokenInUse | None] = [None] * len(batch)
     for row in rows:
         found[row.n - 1] = TokenInUse(
@@ -155,7 +164,7 @@ async def use_tokens(engine: AsyncEngine, batch: Sequence[Presented]) -> list[To
             scopes=tuple(row.scopes),
             grant_id=row.grant_id,
             bound=row.bound,
-            fresh=row.bound and _take(fresh, row.jti),
+            fresh=row.bound and (row.jti is None or _take(fresh, row.jti)),
         )
     return found
 

@@ -34,13 +34,14 @@ from consent.oauth.authentication import Authenticated, RegisteredClient
 from consent.oauth.errors import InvalidDPoPProof, InvalidRequest, OAuthError, from_authlib
 from consent.oauth.families import Family, insert_access, insert_refresh
 from consent.oauth.form import Form, check_names, required
-from consent.oauth.model import TOKEN_SECONDS
+from consent.oauth.model import TOKEN_SECONDS, token_type
 from consent.oauth.narrowing import Narrowing, narrowed, read_narrowing
 from consent.oauth.store import secret_hash
 
 T = TypeVar("T")
 
-METHOD = "private_key_jwt"
+METHOD = "registered"
+"""Authlib's word for how the client authenticated, which was done before (`consent.oauth.authentication`)."""
 PARAMETERS = {
     "authorization_code": AUTHENTICATION | {"grant_type", "code", "redirect_uri", "code_verifier", "authorization_details"},
     "refresh_token": AUTHENTICATION | {"grant_type", "refresh_token", "authorization_details"},
@@ -69,14 +70,13 @@ class _Client(ClientMixin):  # type: ignore[misc]
 class _TokenRequest(OAuth2Request):  # type: ignore[misc]
     """One request at the token endpoint, and the transaction that it runs in."""
 
-    def __init__(self, connection: AsyncConnection, caller: Authenticated, jkt: str, form: Form) -> None:
+    def __init__(self, connection: AsyncConnection, caller: Authenticated, cnf: dict[str, str], form: Form) -> None:
         # Authlib looks for https in the URL; behind a proxy that is the issuer's to say (consent.settings), so a constant stands here.
         super().__init__("POST", "https://token.endpoint.invalid/")
         self.payload = BasicOAuth2Payload(dict(form))
         self.connection = connection
         self.caller = caller
-        self.jkt = jkt
-        self.cnf = {"jkt": jkt}
+        self.cnf = cnf
         self.narrowing: Narrowing | None = None
         self.family: Family | None = None
 
@@ -153,7 +153,7 @@ class _CodeGrant(_OfGrant, AuthorizationCodeGrant):  # type: ignore[misc]
         """Use the code up, and revoke what it gave if it was used before."""
         code_hash = secret_hash(code)
         used = _run(families.use_code(self.request.connection, code_hash, client.client.id))
-        if used is None or not used.in_time or used.dpop_jkt not in {None, self.request.jkt}:
+        if used is None or not used.in_time or used.dpop_jkt not in {None, self.request.caller.jkt}:
             return None
         self.request.family = Family(used.grant_id, code_hash)
         return _Code(used.grant_id, used.redirect_uri, used.code_challenge)
@@ -267,11 +267,11 @@ async def issue_token(engine: AsyncEngine, caller: Authenticated, form: Form) ->
         required(form, "code")
     if grant_type == "refresh_token":
         required(form, "refresh_token")
-    if caller.jkt is None:
+    if caller.cnf is None:
         raise InvalidDPoPProof("Tokens are bound to a key; send a DPoP proof.")
     with guard():
         async with engine.begin() as connection:
-            request = _TokenRequest(connection, caller, caller.jkt, form)
+            request = _TokenRequest(connection, caller, caller.cnf, form)
             outcome = await connection.run_sync(lambda _: _server.create_token_response(request))
     if isinstance(outcome, OAuthError):
         raise outcome
@@ -296,6 +296,7 @@ def _new_token(grant_type: str, client: _Client, scope: str | None = None, **_: 
 async def _insert_tokens(token: dict[str, Any], request: _TokenRequest) -> None:
     """Store what the response will carry, with the lifetimes that the grant leaves."""
     connection, client_id = request.connection, request.caller.client.id
+    token["token_type"] = token_type(request.cnf)
     grant: Grant | None = request.user
     family: Family | None = request.family if grant else None
     if grant is not None:

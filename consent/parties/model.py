@@ -26,6 +26,7 @@ SubjectLevel = Literal["registered", "real_name"]
 SubjectStatus = Literal["active", "suspended", "closed"]
 LinkRole = Literal["legal_representative", "farm_owner", "household_member", "shareholder"]
 ClientStatus = Literal["active", "suspended", "cancelled"]
+AuthMethod = Literal["private_key_jwt", "self_signed_tls_client_auth"]
 
 # GB 32100-2015: registering department, kind of body, six digits of region, nine of organisation, check character; no I, O, S, V, Z.
 _USCC = re.compile(r"[0-9A-HJ-NPQRTUWXY]{2}[0-9]{6}[0-9A-HJ-NPQRTUWXY]{10}")
@@ -299,10 +300,12 @@ class InstitutionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """An institution's program that calls this service, known by its public keys alone.
+    """An institution's program that calls this service, known by its public keys or certificates alone.
 
-    jwks     {"keys": […]}, checked by `consent.parties.jwks`
-    scopes   the most that its tokens may carry, from `consent.parties.access.SCOPES`
+    jwks          {"keys": […]}, checked by `consent.parties.jwks`; may be empty where certificates authenticate
+    auth_method   the one way in which it proves who it is (RFC 7591 token_endpoint_auth_method)
+    certificates  thumbprints, `x5t#S256`, checked by `consent.parties.certificates`
+    scopes        the most that its tokens may carry, from `consent.parties.access.SCOPES`
     """
 
     id: str
@@ -312,6 +315,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     jwks: dict[str, Any]
     redirect_uris: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    auth_method: AuthMethod = "private_key_jwt"
+    certificates: tuple[str, ...] = ()
     status: ClientStatus = "active"
     version: int = 1
 

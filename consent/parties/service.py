@@ -20,6 +20,7 @@ from consent.ledger import events, parts
 from consent.ledger.writer import LedgerTransaction
 from consent.parties import store
 from consent.parties.access import PLATFORM_KINDS, SCOPES
+from consent.parties.certificates import check_certificates
 from consent.parties.jwks import check_jwks, check_redirect_uris
 from consent.parties.model import (
     CatalogueWords,
@@ -36,6 +37,8 @@ from consent.parties.model import (
     parse_institution_id,
     parse_name,
 )
+
+NO_KEYS: dict[str, Any] = {"keys": []}
 
 
 # ---------------------------------------------------------------- institutions
@@ -113,14 +116,18 @@ async def register_client(
     client_id: str,
     institution_id: str,
     name: str,
-    jwks: dict[str, Any],
+    jwks: dict[str, Any] | None = None,
     redirect_uris: Iterable[str] = (),
     scopes: Iterable[str] = (),
+    certificates: Iterable[str] = (),
 ) -> Client:
-    """Register an institution's program by its public keys.
+    """Register an institution's program by its public keys, or by its certificates.
+
+    Args:
+        certificates: PEM, one each; where there are any, they and not assertions are how the client authenticates (RFC 8705 §2.2).
 
     Raises:
-        InvalidRequest: a malformed id, name, key set (`jwks.invalid`, `jwks.private`), redirect address or scope.
+        InvalidRequest: a malformed id, name, key set (`jwks.invalid`, `jwks.private`), certificate, redirect address or scope.
         NotFound: no such institution.
         Conflict: the client id is taken.
     """
@@ -132,9 +139,10 @@ async def register_client(
         institution_id=institution_id,
         institution_kind=institution.kind,
         name=parse_name(name),
-        jwks=jwks,
+        jwks=jwks or NO_KEYS,
         redirect_uris=tuple(redirect_uris),
         scopes=tuple(scopes),
+        **_authentication(tuple(certificates)),
     )
     client, thumbprints = _checked_client(client)
     if not await store.insert_client(tx.connection, client):
@@ -150,9 +158,10 @@ async def change_client(
     jwks: dict[str, Any] | None = None,
     redirect_uris: Iterable[str] | None = None,
     scopes: Iterable[str] | None = None,
+    certificates: Iterable[str] | None = None,
     status: ClientStatus | None = None,
 ) -> Client:
-    """Change keys, addresses, scopes or status; None leaves a member as it is. Its access tokens die at once.
+    """Change keys, certificates, addresses, scopes or status; None leaves a member as it is. Its access tokens die at once.
 
     Raises:
         NotFound: no such client.
@@ -171,6 +180,7 @@ async def change_client(
             scopes=client.scopes if scopes is None else tuple(scopes),
             status=client.status if status is None else status,
             version=client.version + 1,
+            **({} if certificates is None else _authentication(tuple(certificates))),
         )
     )
     await store.update_client(tx.connection, client)
@@ -179,14 +189,22 @@ async def change_client(
 
 
 def _checked_client(client: Client) -> tuple[Client, tuple[str, ...]]:
-    """The client with sorted scopes, and the thumbprints of its keys."""
-    thumbprints = tuple(check_jwks(client.jwks))
+    """The client with sorted scopes, and the thumbprints of its keys and certificates."""
+    keys = [] if client.certificates and client.jwks == NO_KEYS else check_jwks(client.jwks)
+    thumbprints = tuple(sorted({*keys, *client.certificates}))
     check_redirect_uris(client.redirect_uris)
     if len(set(client.scopes)) != len(client.scopes) or not SCOPES.issuperset(client.scopes):
         raise InvalidRequest("含有未知或重复的权限范围。", "An unknown or repeated scope.", code="scope.invalid", member="scopes")
     if "check:any" in client.scopes and client.institution_kind not in PLATFORM_KINDS:
         raise InvalidRequest("只有数据平台可以为他人查询。", "Only a platform may ask for others.", code="scope.invalid", member="scopes")
     return msgspec.structs.replace(client, scopes=tuple(sorted(client.scopes))), thumbprints
+
+
+def _authentication(certificates: tuple[str, ...]) -> dict[str, Any]:
+    """A client authenticates in one way: with certificates, where it registered any."""
+    if not certificates:
+        return {"auth_method": "private_key_jwt", "certificates": ()}
+    return {"auth_method": "self_signed_tls_client_auth", "certificates": check_certificates(certificates)}
 
 
 def _client_members(client: Client, thumbprints: tuple[str, ...]) -> dict[str, Any]:

@@ -96,6 +96,8 @@ create table client (
   institution_id text not null references institution,
   name           text not null,
   jwks           jsonb not null,                           -- public keys only
+  auth_method    text not null default 'private_key_jwt' check (auth_method in ('private_key_jwt','self_signed_tls_client_auth')),
+  certificates   text[] not null default '{}',             -- x5t#S256 of its TLS certificates
   redirect_uris  text[] not null default '{}',
   scopes         text[] not null default '{}',             -- subset of grants, check, check:any, loans
   status         text not null default 'active' check (status in ('active','suspended','cancelled')),
@@ -207,6 +209,11 @@ create index refresh_token_expiry on refresh_token (expires_at);
 create index access_token_by_grant on access_token (grant_id) where grant_id is not null;
 create index access_token_by_code on access_token (code_hash) where code_hash is not null;
 create index access_token_expiry on access_token (expires_at);
+-- Keys that all processes share and nobody else needs; made by whichever comes first.
+create table server_secret (
+  name  text primary key,
+  value bytea not null
+);
 -- One row per jti seen, inserted in a transaction of its own so that it survives a failed request.
 create table used_jti (
   hash       bytea primary key,                            -- SHA-256(kind || 0 || issuer || 0 || jti)
