@@ -32,6 +32,7 @@ from consent.errors import ConsentError
 from consent.ledger.setup import make_signer
 from consent.ledger.signer import Signer
 from consent.oauth import access, housekeeping
+from consent.oauth.profile import Profile
 from consent.oauth.service import OAuth
 from consent.settings import Settings
 from consent.web import problems
@@ -73,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     running = Running(engine, settings, lambda bundle: policy_engine(settings, bundle), taken)
     decisions = DecisionService(engine, running.policy, running.ruleset.catalogue, running.renew)
     signer = make_signer(engine, settings)
-    oauth = OAuth(engine, settings.issuer, running.ruleset.catalogue, decisions)
+    oauth = OAuth(engine, settings.issuer, running.ruleset.catalogue, decisions, Profile.of(settings))
     services: dict[str, Any] = {
         "engine": engine,
         "settings": settings,

@@ -4,8 +4,10 @@ Every variable is CONSENT_ and the field's name in capitals.
 """
 
 import os
+from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -32,6 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_keys_file  public keys (PEM) whose signature on a policy bundle counts
     policy_bundle     signed bundle with which an empty ledger begins; None: the installed policies, unsigned
     catalogue_extensions  directory of regional lists that are added to the installed catalogue
+    trusted_proxies   addresses and networks (CIDR, comma-separated) whose Client-Cert and X-Forwarded-For headers count
+    dpop_nonce        required: DPoP proofs must carry a nonce of this server
+    untyped_assertions_until
+                      last day (UTC) on which client assertions may have no type of their own (RFC 10070 §4)
     """
 
     database_url: str
@@ -50,6 +56,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_keys_file: Path | None = None
     policy_bundle: Path | None = None
     catalogue_extensions: Path | None = None
+    trusted_proxies: str = ""
+    dpop_nonce: Literal["off", "required"] = "off"
+    untyped_assertions_until: date = date(2027, 12, 31)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -87,6 +96,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(
                 "set CONSENT_LEDGER_KEY_FILE, or CONSENT_LEDGER_KEY_COMMAND and CONSENT_LEDGER_VKEY; deploy/README.md says how"
             )
+        try:
+            for part in self.trusted_proxies.split(","):
+                ip_network(part.strip() or "::1")
+        except ValueError:
+            raise SettingsError("CONSENT_TRUSTED_PROXIES lists addresses and networks (CIDR), separated by commas") from None
         return msgspec.structs.replace(self, ledger_origin=self.ledger_origin or f"{rest}/ledger")
 
 

@@ -30,6 +30,7 @@ from consent.decisions.engine import RegopyEngine
 from consent.decisions.service import DecisionService
 from consent.ledger.writer import write
 from consent.oauth import access, authorization
+from consent.oauth.profile import Profile
 from consent.oauth.routes import handlers
 from consent.oauth.service import OAuth
 from consent.parties.access import AnyChecker, Checker, GrantClient, SubjectVisitor
@@ -182,9 +183,9 @@ async def parties(engine: AsyncEngine) -> Parties:
     return await register(engine)
 
 
-def build_app(engine: AsyncEngine, decisions: DecisionService | None = None) -> Litestar:
+def build_app(engine: AsyncEngine, decisions: DecisionService | None = None, profile: Profile | None = None) -> Litestar:
     """A process of the service, with the OAuth endpoints and three resources."""
-    oauth = OAuth(engine, ISSUER, load(), decisions or DecisionService(engine, policies(), load()))
+    oauth = OAuth(engine, ISSUER, load(), decisions or DecisionService(engine, policies(), load()), profile)
     return Litestar(
         [*handlers, probe_check, probe_any, probe_grants],
         dependencies={"oauth": Provide(lambda: oauth, sync_to_thread=False), **access.dependencies},

@@ -17,10 +17,6 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 PARAMETERS = frozenset({"client_id", "client_assertion", "client_assertion_type"})
 
 TYPE = "client-authentication+jwt"
-UNTYPED_UNTIL = date(2027, 12, 31)
-"""RFC 10070 §4 lets assertions without a type of their own through for a time, for older client libraries write none, or plain JWT. The
-last day (UTC) of that time, unless the operator sets another."""
-
 LIFETIME_SECONDS = 300
 AHEAD_SECONDS = 10
 """FAPI 2.0 Security Profile §5.3.2.1: iat and nbf up to ten seconds ahead are clocks that differ."""
@@ -88,14 +84,15 @@ def read_assertion(form: Form) -> PresentedAssertion:
 
 
 def prove(
-    presented: PresentedAssertion, keys: Mapping[str | None, PublicKey], issuer: str, now: datetime, untyped_until: date = UNTYPED_UNTIL
+    presented: PresentedAssertion, keys: Mapping[str | None, PublicKey], issuer: str, now: datetime, untyped_until: date
 ) -> ProvenAssertion:
     """Verify the signature with the client's registered keys, then the claims.
 
     Args:
         keys: the client's public keys by kid; empty for an unknown or suspended client.
         issuer: the only audience, as a string (RFC 10070 §3).
-        untyped_until: the last day on which an assertion may have no type of its own.
+        untyped_until: the last day (UTC) on which an assertion may have no type of its own, or plain JWT, as older client libraries
+            write it (RFC 10070 §4).
 
     Raises:
         InvalidClient: always the same, whatever is wrong.

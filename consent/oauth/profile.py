@@ -1,21 +1,31 @@
-"""What an operator may choose of the profile. The defaults are the strictest that every certified client library speaks."""
+"""What an operator may choose of the profile; every choice is within FAPI 2.0."""
 
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Self
 
-from consent.oauth.assertion import UNTYPED_UNTIL
 from consent.oauth.proxies import Proxies
+from consent.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Choices of one deployment.
+    """Choices of one deployment (`consent.settings`).
 
     untyped_until  last day (UTC) on which client assertions may have no type of their own (RFC 10070 §4)
     dpop_nonce     whether a DPoP proof must carry a nonce of this server (RFC 9449 §8)
     proxies        who may say what the client's certificate and address are
     """
 
-    untyped_until: date = UNTYPED_UNTIL
+    untyped_until: date = date.max
     dpop_nonce: bool = False
     proxies: Proxies = field(default_factory=Proxies)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The profile that the settings choose."""
+        return cls(
+            untyped_until=settings.untyped_assertions_until,
+            dpop_nonce=settings.dpop_nonce == "required",
+            proxies=Proxies.parse(settings.trusted_proxies),
+        )

@@ -25,7 +25,7 @@ from consent.web.templates import page
 _log = logging.getLogger("consent.web")
 _MEMBER = re.compile(r"[a-z][a-z0-9_.\[\]-]{0,99}")
 _RETRY_SECONDS = "2"
-_PASSED_ON = frozenset({"allow", "retry-after", "www-authenticate"})
+_PASSED_ON = frozenset({"allow", "retry-after", "www-authenticate", "dpop-nonce"})
 
 PROBLEM_TYPE = "application/problem+json"
 

@@ -108,6 +108,6 @@ async def test_metadata(http: httpx.AsyncClient) -> None:
     assert body["require_pushed_authorization_requests"] is True
     assert body["authorization_response_iss_parameter_supported"] is True
     assert body["code_challenge_methods_supported"] == ["S256"]
-    assert body["token_endpoint_auth_methods_supported"] == ["private_key_jwt"]
+    assert body["token_endpoint_auth_methods_supported"] == ["private_key_jwt", "self_signed_tls_client_auth"]
     assert not {"none", "RS256", "HS256"} & set(body["token_endpoint_auth_signing_alg_values_supported"])
     assert (await http.get("/.well-known/jwks.json")).json() == {"keys": []}
