@@ -14,6 +14,7 @@ from litestar.openapi.spec import License
 from litestar.params import SkipValidation
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import consent.activation.routes
 import consent.catalogue.routes
 import consent.decisions.routes
 import consent.grants.routes
@@ -85,6 +86,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     return Litestar(
         route_handlers=[
             *operations.handlers,
+            *consent.activation.routes.handlers,
             *consent.catalogue.routes.handlers,
             consent.decisions.routes.router(),
             consent.grants.routes.router(),

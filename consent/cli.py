@@ -3,36 +3,21 @@
 Each command imports what it needs when it runs, so `consent --help` is quick and a missing extra is named plainly.
 """
 
-import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
 import click
 
+from consent.cli_policy import policy
+from consent.command import read_settings as _settings
+from consent.command import run as _run
+from consent.command import with_database
 from consent.errors import ConsentError
-from consent.settings import Settings, SettingsError
-
-T = TypeVar("T")
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a use case; what goes wrong is one line on stderr and exit 1, never a stack trace."""
-    try:
-        return asyncio.run(work)
-    except ConsentError as error:
-        raise click.ClickException(f"{error.en} {error.zh}") from None
-
-
-def _settings() -> Settings:
-    try:
-        return Settings.from_environment()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -120,11 +105,25 @@ def check_config() -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, required=True, help="The same body as GET /catalogue.")
 def catalogue(*, as_json: bool) -> None:
-    """The data items, fields and purposes, in both languages."""
-    from consent.catalogue.load import load  # noqa: PLC0415
+    """The data items, fields and purposes, in both languages: the catalogue in force where CONSENT_DATABASE_URL names a service's
+    database, else the one installed, with the regional lists in CONSENT_CATALOGUE_EXTENSIONS."""
+    from consent.catalogue.extension import load_extensions  # noqa: PLC0415
+    from consent.catalogue.load import load_from  # noqa: PLC0415
+    from consent.catalogue.model import CatalogueError  # noqa: PLC0415
 
-    if as_json:
-        sys.stdout.buffer.write(load().to_json() + b"\n")
+    if not as_json:
+        return
+    if "CONSENT_DATABASE_URL" in os.environ:
+        from consent.activation.service import catalogue_in_force  # noqa: PLC0415
+
+        body = with_database(_settings(), catalogue_in_force)
+    else:
+        regions = os.environ.get("CONSENT_CATALOGUE_EXTENSIONS")
+        try:
+            body = load_from(extensions=load_extensions(Path(regions) if regions else None)).to_json()
+        except CatalogueError as error:
+            raise click.ClickException(str(error)) from None
+    sys.stdout.buffer.write(body + b"\n")
 
 
 @main.command()
@@ -218,19 +217,4 @@ def ledger_auditor_token(name: str, days: int) -> None:
     click.echo(_run(work()))
 
 
-@main.group()
-def policy() -> None:
-    """The policies."""
-
-
-@policy.command("bundle")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def policy_bundle(directory: Path) -> None:
-    """Write the bundle that an OPA server loads (`opa run --server --bundle DIRECTORY`) and print its revision."""
-    from consent.catalogue.load import load  # noqa: PLC0415
-    from consent.decisions.bundle import BundleError, write_bundle  # noqa: PLC0415
-
-    try:
-        click.echo(write_bundle(load(), directory).revision)
-    except BundleError as error:
-        raise click.ClickException(str(error)) from None
+main.add_command(policy)

@@ -5,6 +5,7 @@ Only accounts that have just logged in reach this module (`consent.parties.accou
 """
 
 from hashlib import sha256
+from importlib.util import find_spec
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,9 +13,11 @@ from consent import db
 from consent.activation import store
 from consent.activation.model import APPROVERS_NEEDED, Activation, Approval, Proposal, Ruleset
 from consent.activation.running import enact, trusted_keys
-from consent.decisions.bundle import MEDIA_TYPE, Bundle, BundleError, open_bundle
+from consent.decisions.bundle import MEDIA_TYPE, Bundle, BundleError, open_bundle, read_bundle
 from consent.decisions.codes import CODES
-from consent.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from consent.decisions.engine import RegopyEngine
+from consent.decisions.judge import probe
+from consent.errors import Conflict, Forbidden, InvalidRequest, NotFound, PolicyUnavailable
 from consent.ledger.events import PolicyApproved, PolicyProposed
 from consent.ledger.in_force import versions_in_force
 from consent.ledger.writer import LedgerTransaction, write
@@ -52,9 +55,11 @@ async def propose(engine: AsyncEngine, ruleset: Ruleset, account: Account) -> Pr
     """Propose a bundle in place of what is in force.
 
     Raises:
+        InvalidRequest: its policies do not answer (tried where the in-process engine is installed).
         Forbidden: no operator's account.
         Conflict: it is in force already, or proposed already; or other bytes of the same revision have been approved.
     """
+    await _try(ruleset.bundle)
     digest = sha256(ruleset.body).digest()
     async with write(engine) as tx:
         await _operator(tx, account)
@@ -157,9 +162,43 @@ async def bundle_in_force(engine: AsyncEngine) -> tuple[str, bytes]:
     return named.revision, body
 
 
+async def catalogue_in_force(engine: AsyncEngine) -> bytes:
+    """The catalogue in force, as GET /catalogue answers it.
+
+    Raises:
+        NotFound: nothing is in force yet.
+    """
+    return (await policies_in_force(engine)).catalogue().to_json()
+
+
+async def policies_in_force(engine: AsyncEngine) -> Bundle:
+    """The policies in force as the ledger keeps them, for looking words up in; nothing is decided by them here.
+
+    Raises:
+        NotFound: nothing is in force yet.
+    """
+    return read_bundle((await bundle_in_force(engine))[1])
+
+
 def matrix_items(bundle: Bundle) -> dict[str, frozenset[str]]:
     """Which items each purpose needs at most, by the matrix of these policies."""
     return {purpose: frozenset(entries) for purpose, entries in bundle.data["consent"]["matrix"].items()}
+
+
+async def _try(bundle: Bundle) -> None:
+    """Compile and ask once, so that what cannot answer is found before anybody approves it."""
+    if find_spec("regopy") is None:
+        return
+    policy = RegopyEngine(bundle, threads=1)
+    try:
+        await policy.start()
+        await probe(policy)
+    except PolicyUnavailable:
+        raise InvalidRequest(
+            "规则包无法编译或不作答。", "The bundle's policies do not compile, or do not answer.", code="policy.refused"
+        ) from None
+    finally:
+        await policy.close()
 
 
 async def _operator(tx: LedgerTransaction, account: Account) -> None:

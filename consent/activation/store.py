@@ -35,10 +35,6 @@ _HISTORY = text("""
     select a.idx, a.version, r.time, r.bytes from activation a join ledger_record r on r.idx = a.idx
      where a.kind = 'policy' order by a.idx desc limit 100
 """)
-_BEFORE = text("""
-    select b.body from activation a join ledger_blob b on b.sha256 = a.sha256
-     where a.kind = 'policy' and a.version = :revision and a.idx < :idx order by a.idx desc limit 1
-""")
 
 
 async def in_force(connection: AsyncConnection) -> Named | None:
@@ -61,12 +57,6 @@ async def in_force(connection: AsyncConnection) -> Named | None:
 async def blob(connection: AsyncConnection, sha256: bytes) -> bytes | None:
     """A document of the ledger."""
     body: bytes | None = await connection.scalar(_BLOB, {"sha256": sha256})
-    return body
-
-
-async def bundle_of(connection: AsyncConnection, revision: str, idx: int) -> bytes | None:
-    """The bundle by which record `idx` was decided."""
-    body: bytes | None = await connection.scalar(_BEFORE, {"revision": revision, "idx": idx})
     return body
 
 
