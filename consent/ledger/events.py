@@ -25,7 +25,22 @@ from consent.ledger.parts import (
     Use,
     Verdict,
 )
-from consent.ledger.values import Count, Day, Digest, Id, Identifier, Instant, Number, Origin, Pseudonym, Sha256, Version
+from consent.ledger.values import (
+    Count,
+    Day,
+    Digest,
+    Id,
+    Identifier,
+    Instant,
+    Number,
+    Origin,
+    Pseudonym,
+    Root,
+    Sha256,
+    Signature,
+    Version,
+    Vkey,
+)
 from consent.ledger.words import Action, Code, GrantActor, InstitutionKind, InstitutionStatus, Item, Word
 
 
@@ -40,6 +55,26 @@ class LedgerGenesis(Event, frozen=True):
 
     TYPE: ClassVar[str] = "ledger.genesis"
     origin: Origin
+
+
+class KeyRotated(Event, frozen=True):
+    """Heads above this record are signed with `new`; both keys sign `rotation_text` (consent_audit.statements)."""
+
+    TYPE: ClassVar[str] = "key.rotated"
+    old: Vkey
+    new: Vkey
+    old_signature: Signature
+    new_signature: Signature
+
+
+class LedgerContinued(Event, frozen=True):
+    """The tail of the ledger `before`, up to its signed head of `size` and `root`, was lost; from here on checkpoints bear `origin`."""
+
+    TYPE: ClassVar[str] = "ledger.continued"
+    origin: Origin
+    before: Origin
+    size: Number
+    root: Root
 
 
 class CatalogueActivated(Event, frozen=True):

@@ -23,3 +23,9 @@ Period = Annotated[str, Meta(pattern=r"\A(?:total|[0-9]{4}-[0-9]{2}(?:-[0-9]{2})
 Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Number = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
 Origin = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:/~\[\]-]{1,255}\Z")]
+Vkey = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:/~\[\]-]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z")]
+"""An Ed25519 verifier key as C2SP text."""
+Signature = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9+/]{86}==\Z")]
+"""base64 of the 64 bytes of an Ed25519 signature."""
+Root = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9+/]{43}=\Z")]
+"""base64 of a tree's root, as in a checkpoint."""

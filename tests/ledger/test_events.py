@@ -33,6 +33,10 @@ ITEM = parts.DecidedItem(
 )  # fmt: skip
 SAMPLES: list[events.Event] = [
     events.LedgerGenesis(origin="ledger.example.org/test"),
+    events.KeyRotated(
+        old="a/b+01234567+" + "A" * 44, new="a/b+89abcdef+" + "+" * 44, old_signature="/" * 86 + "==", new_signature="A" * 86 + "==",
+    ),
+    events.LedgerContinued(origin="a/c", before="a/b", size=7, root="A" * 43 + "="),
     events.CatalogueActivated(version="2026-11-20+0123456789ab", sha256=SHA, approvers=("s-1", "s-2")),
     events.PolicyProposed(revision="0123456789ab", sha256=SHA, signed_by=DIGEST, catalogue="c", replaces="p", staff="s-1"),
     events.PolicyApproved(proposal=0, revision="0123456789ab", sha256=SHA, staff="s-1"),
