@@ -107,7 +107,7 @@ async def show_history(
         names = await _names(connection, records)
     accesses = [_access(catalogue, names, row, record, own) for row, record in zip(rows, records, strict=True)]
     older = accesses[-1].idx if len(accesses) == PAGE else None
-    return page("history.html", visitor=subject_visitor, subject=subject, accesses=accesses, older=older)
+    return page("history.html", visitor=subject_visitor, subject=subject, accesses=accesses, older=older, provable=own is None)
 
 
 async def count_recent(connection: AsyncConnection, visitor: SubjectVisitor) -> int:

@@ -10,7 +10,8 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 @dataclass
 class Service:
-    """The running service and its parties."""
+    """The running service, its parties and its ledger's key."""
 
     url: str
     world: World
+    vkey: str

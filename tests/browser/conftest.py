@@ -92,7 +92,7 @@ async def service(engine: AsyncEngine, database: Any, port: int, bank_url: str, 
         await connection.execute(text("update client set redirect_uris = array[:url] where id = 'bank-a-client'"), {"url": bank_url})
     for username in ("zhou.min", "shi.li"):
         await world.account(username)
-    generate_key(tmp_path / "ledger.key", origin)
+    vkey = generate_key(tmp_path / "ledger.key", origin)
     url = f"http://127.0.0.1:{port}"
     environment = os.environ | {
         "CONSENT_DATABASE_URL": database.app_url,
@@ -104,7 +104,7 @@ async def service(engine: AsyncEngine, database: Any, port: int, bank_url: str, 
     )
     try:
         await _ready(url, process)
-        yield Service(url, world)
+        yield Service(url, world, vkey)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from web_world import Browser, World, detail
 
 from consent.ledger.events import AccessDecided, encode
+from consent.ledger.parts import DecidedItem
 from consent.ledger.writer import write
 from consent.parties.pseudonyms import pseudonym_for
 
@@ -43,6 +44,7 @@ async def test_grant_says_what_the_institution_sees_and_does_not(world: World) -
         "机构看不到",
         "当时没有同意的",
         f"账本第 {record.idx} 条",
+        f'href="/ledger/proof/{record.idx}" download',
         "版本 2026-11，已确认",
     ):
         assert words in page, words
@@ -139,19 +141,13 @@ async def record_access(world: World, **members: object) -> int:
         values = {
             "id": f"dec-{tx.size}",
             "institution": "bank-b",
-            "platform": None,
             "client": "bank-b-client",
             "subject": await pseudonym_for(tx.connection, "bank-b", identifier),
             "action": "query",
             "purpose": "pre_loan",
-            "product": None,
-            "loan": None,
-            "model": None,
-            "processor": None,
             "via": [],
-            "data_from": None,
-            "data_to": None,
-            "request": None,
+            "service": "single",
+            "told": {"verified": True, "terminal": "unregistered", "loan": None, "uncounted": []},
             "items": [
                 {
                     "item": "N21-03-04",
@@ -170,16 +166,14 @@ async def record_access(world: World, **members: object) -> int:
             "decision": False,
             "outcome": "none",
             "codes": ["item.not_granted"],
-            "redeems": None,
             "attested": "institution",
             "uses": [],
             "policy": "p1",
             "catalogue": "c1",
         } | members
-        known = {name: value for name, value in values.items() if name in AccessDecided.__struct_fields__}
-        items = msgspec.json.decode(msgspec.json.encode(known["items"]))
-        keep = set(msgspec.json.schema(AccessDecided)["$defs"]["DecidedItem"]["properties"])
-        known["items"] = [{name: value for name, value in item.items() if name in keep} for item in items]
+        known = {name: values.get(name) for name in AccessDecided.__struct_fields__}
+        keep = set(DecidedItem.__struct_fields__)
+        known["items"] = [{name: item.get(name) for name in keep} for item in msgspec.json.decode(msgspec.json.encode(known["items"]))]
         event = msgspec.convert(known, AccessDecided)
         assert encode(event)
         index = tx.append(event)
@@ -197,7 +191,7 @@ async def test_history_shows_denials_with_their_record(world: World) -> None:
     """Who asked in vain is shown too, with the reason and the record's place."""
     index = await record_access(world)
     page = (await (await world.signed_in()).open("/my/history")).text
-    for words in ("示例银行", "贷前调查", "查询明细", "纳税信息", "拒绝", f"账本第 {index} 条"):
+    for words in ("示例银行", "贷前调查", "查询明细", "纳税信息", "拒绝", f"账本第 {index} 条", f'href="/ledger/proof/{index}" download'):
         assert words in page, words
 
 
@@ -253,6 +247,7 @@ async def test_person_sees_only_what_her_own_consent_was_used_for(world: World) 
     page = (await person.open("/my/history")).text
     assert page.count('class="event"') == 1
     assert "依据本人的同意" in page
+    assert "/ledger/proof/" not in page
     assert "纳税信息" not in page
 
 
