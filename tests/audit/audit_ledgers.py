@@ -17,6 +17,7 @@ from consent_audit.record import encode_record, format_time
 from consent_audit.tiles import ENTRIES, bundle_encode, tile_files
 
 SIGNER = Signer("audit.example.org/consent", bytes(range(32)))
+PARTIES = {"institution": "bank-1", "subject": "p_" + "a" * 22}
 NOTICE = "充分告知企业相关风险\n".encode()
 
 
@@ -30,8 +31,8 @@ def event(index: int) -> tuple[str, dict[str, Any]]:
     if index == 0:
         return "ledger.genesis", {"origin": SIGNER.name}
     if index == 1:
-        return "grant.approved", {"grant": "g1", "notice": {"version": "1", "sha256": sha256(NOTICE).hexdigest()}}
-    return "access.decided", {"id": f"d{index}", "items": [{"item": "N21-03-04", "fields": ["N21-03-04.01"]}], "decision": index % 2 == 0}
+        return "grant.refused", {"request": "r1", **PARTIES, "notice": {"version": "1", "sha256": sha256(NOTICE).hexdigest()}}
+    return "grant.revoked", {"grant": f"g{index}", "version": 2, **PARTIES, "actor": "subject"}
 
 
 def records(size: int, *, first: int = 0, prev: bytes = bytes(32), salt: str = "") -> list[bytes]:
@@ -40,7 +41,7 @@ def records(size: int, *, first: int = 0, prev: bytes = bytes(32), salt: str = "
     for index in range(first, first + size):
         kind, data = event(index)
         if salt and index:
-            data["id"] = salt
+            data["institution"] = salt
         raw = encode_record(index, prev, time_of(index), kind, data)
         prev = leaf_hash(raw)
         made.append(raw)

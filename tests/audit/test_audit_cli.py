@@ -58,7 +58,7 @@ def test_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_refuted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A changed record exits 1 and the first line names it."""
     bundle = bytearray(FILES["tile/entries/001"])
-    bundle[bundle.index(b'"id":"d300"') + 7] ^= 1
+    bundle[bundle.index(b'"grant":"g300"') + 10] ^= 1
     assert run(tar(tmp_path, {**FILES, "tile/entries/001": bytes(bundle)})) == 1
     assert capsys.readouterr().out.startswith("REFUTED: record 300: its bytes do not give the leaf hash in tile/0/001 (3 more below)")
 
@@ -76,11 +76,19 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "exit_code": 0,
         "source": "archive",
         "key": SIGNER.vkey,
+        "current_key": SIGNER.vkey,
         "origin": SIGNER.name,
         "size": 600,
         "integrity": "verified",
-        "completeness": {"anchored_size": None, "seen_before": None},
-        "checked": {"records": 600, "tiles": 4, "blobs": 1},
+        "completeness": {
+            "verdict": "unanchored",
+            "anchored_size": None,
+            "anchored_at": None,
+            "witnesses": [],
+            "seen_before": None,
+            "lost": [],
+        },
+        "checked": {"records": 600, "tiles": 4, "blobs": 1, "records_of_unknown_type": 0},
         "findings": [],
         "findings_omitted": 0,
         "unchecked": [],

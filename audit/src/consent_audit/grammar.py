@@ -7,6 +7,7 @@ bytes cannot make the match slow.
 """
 
 import re
+from functools import cache
 from importlib.resources import files
 
 _ITEM = r"[A-Z][A-Z0-9]{1,7}+(?:-[0-9]{2}){1,2}+[A-Z]?+"
@@ -37,8 +38,8 @@ _ARRAY = re.compile(r"\[(.+)\]([0-9]+)", re.ASCII)
 _WORDS = re.compile(r"[a-z0-9_:]+(?:\|[a-z0-9_:]+)+|[a-z0-9_:]+", re.ASCII)
 
 
-def compile_members(text: str) -> dict[str, re.Pattern[bytes]]:
-    """The grammar of each record type that a members file describes.
+def member_patterns(text: str) -> dict[str, str]:
+    """The pattern of each record type's `data` that a members file describes.
 
     Raises:
         ValueError: a kind that is not known, or a part that is used before it is described.
@@ -51,7 +52,7 @@ def compile_members(text: str) -> dict[str, re.Pattern[bytes]]:
         for name in names.split():
             known[name] = rf"\{{{body}\}}"
             if "." in name:
-                types[name] = re.compile(known[name].encode("ascii"))
+                types[name] = known[name]
     return types
 
 
@@ -71,5 +72,11 @@ def _pattern(kind: str, known: dict[str, str]) -> str:
 
 MEMBERS = files("consent_audit").joinpath("members.txt").read_text("utf-8")
 """What the verifier knows of the record types, as it is distributed."""
-GRAMMARS = {name.encode("ascii"): grammar for name, grammar in compile_members(MEMBERS).items()}
-"""Each known type's grammar. A type that is not here is judged by the general form of records alone."""
+PATTERNS = member_patterns(MEMBERS)
+"""The pattern of each known type's `data`. A type that is not here is judged by the general form of records alone."""
+
+
+@cache
+def tail_grammar(kind: str) -> re.Pattern[bytes]:
+    """What a record of a known type must be from its member `time` to its end. The time itself may still be one that never was."""
+    return re.compile(rf'"time":"{KINDS["instant"]}","type":"{re.escape(kind)}","data":{PATTERNS[kind]}\}}'.encode("ascii"))

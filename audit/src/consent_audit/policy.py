@@ -7,7 +7,7 @@ they are used; a name stands in at most one group, so that a witness counts once
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from consent_audit.encoding import parse_decimal
@@ -99,6 +99,10 @@ class Policy:
     def trusting(cls, verifier: Verifier) -> Self:
         """The policy of somebody who was given one log's key and no witness."""
         return cls((Log(verifier),), (), (), None)
+
+    def following(self, keys: Collection[Verifier]) -> Self:
+        """The same demands of witnesses, for a log that has changed its key: any of `keys` may have signed."""
+        return replace(self, logs=tuple(map(Log, keys)))
 
     def reached(self, names: Collection[str]) -> bool:
         """Whether cosignatures of these witnesses are a quorum."""

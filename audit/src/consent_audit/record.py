@@ -99,7 +99,7 @@ def _outlined_keys(outline: bytes) -> int:
 
 
 @lru_cache(maxsize=256)
-def _real_second(second: str) -> bool:
+def real_second(second: str) -> bool:
     try:
         datetime.strptime(second + "+0000", "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:
@@ -179,7 +179,7 @@ def assemble_record(index: int, prev: bytes, time: str, type: str, data: bytes) 
     matched = _TIME.fullmatch(time)
     if not 0 <= index <= MAX_INTEGER or len(prev) != HASH_BYTES or _TYPE.fullmatch(type) is None:
         raise MalformedRecord("record: index, prev or type is not allowed")
-    if matched is None or not _real_second(matched[1]):
+    if matched is None or not real_second(matched[1]):
         raise MalformedRecord("record: time is not RFC 3339 UTC with milliseconds")
     header = f'{{"v":1,"index":{index},"prev":"{format_base64(prev)}","time":"{time}","type":"{type}","data":'
     raw = header.encode("ascii") + data + b"}"
@@ -230,6 +230,6 @@ def decode_tail(raw: bytes, start: int) -> tuple[str, str, dict[str, Any]]:
     if matched is None or raw[-1] != 0x7D:
         raise MalformedRecord("record: time, type or data is not in canonical form")
     time = matched[1].decode("ascii")
-    if not _real_second(time[:19]):
+    if not real_second(time[:19]):
         raise MalformedRecord("record: time does not exist")
     return time, matched[2].decode("ascii"), decode_data(raw[matched.end() : -1])

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
 
 try:
     import fcntl
@@ -23,6 +24,13 @@ from consent_audit.note import Checkpoint, Verifier, open_checkpoint
 MAX_STATE_BYTES = 1 << 24
 
 
+class _Memory(NamedTuple):
+    """What the file holds: signed notes by the key that signed them, and for keys that are no longer in force the one that is."""
+
+    notes: dict[str, str]
+    successors: dict[str, str]
+
+
 def default_path() -> Path:
     """`consent-audit/seen.json` below the user's state directory (XDG Base Directory)."""
     configured = os.environ.get("XDG_STATE_HOME", "")
@@ -31,55 +39,89 @@ def default_path() -> Path:
 
 
 def load(path: Path, verifier: Verifier) -> Checkpoint | None:
-    """The largest checkpoint seen of this key, or None if this is the first.
+    """The largest checkpoint seen of this log, or None if this is the first. `verifier` may be an earlier key of it.
 
     Raises:
         CannotCheck: the file is damaged or cannot be read; nothing is assumed to be the first sight then.
     """
-    note = _read(path).get(verifier.vkey)
-    if note is None:
-        return None
+    return _load(_read(path), path, verifier)
+
+
+def _load(memory: _Memory, path: Path, verifier: Verifier) -> Checkpoint | None:
     try:
-        return open_checkpoint(note, verifier)
+        signer = Verifier.parse(memory.successors.get(verifier.vkey, verifier.vkey))
+        note = memory.notes.get(signer.vkey)
+        return None if note is None else open_checkpoint(note, signer)
     except AuditError as error:
         raise CannotCheck(f"state file {path}: holds a checkpoint that the key did not sign") from error
 
 
-def remember(path: Path, verifier: Verifier, note: str, checkpoint: Checkpoint) -> None:
+def remember(path: Path, verifier: Verifier, note: str, checkpoint: Checkpoint, current: Verifier | None = None) -> None:
     """Keep a verified checkpoint unless a larger one is there already.
+
+    Args:
+        verifier: the key that was trusted.
+        current: the key in force now, which signed `note`, if the log has changed its key since.
 
     Raises:
         Refuted: another run saw a different tree of this size meanwhile.
         CannotCheck: it could not be stored.
     """
+    current = current or verifier
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path):
-            seen = load(path, verifier)
-            if seen is not None and seen.size == checkpoint.size and seen.root != checkpoint.root:
-                raise Refuted(f"another tree of size {seen.size} was seen under this key")
-            if seen is None or seen.size < checkpoint.size:
-                _replace(path, {**_read(path), verifier.vkey: note})
+            memory = _read(path)
+            for seen in (_load(memory, path, verifier), _load(memory, path, current)):
+                if seen is not None and seen.size == checkpoint.size and seen.root != checkpoint.root:
+                    raise Refuted(f"another tree of size {seen.size} was seen under this key")
+                if seen is not None and seen.size > checkpoint.size:
+                    return
+            successors = {verifier.vkey: current.vkey} if current != verifier else {}
+            changed = _Memory({**memory.notes, current.vkey: note}, {**memory.successors, **successors})
+            if changed != memory:
+                _replace(path, changed)
     except OSError as error:
         raise CannotCheck(f"state file {path}: cannot be written ({error.strerror})") from error
 
 
-def _read(path: Path) -> dict[str, str]:
+def check_writable(path: Path) -> None:
+    """Make sure before a long run that its end can be remembered.
+
+    Raises:
+        CannotCheck: the file is damaged, or its folder cannot be written.
+    """
+    _read(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path), tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise CannotCheck(f"state file {path}: cannot be written ({error.strerror})") from error
+
+
+def _read(path: Path) -> _Memory:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_STATE_BYTES + 1)
     except FileNotFoundError:
-        return {}
+        return _Memory({}, {})
     except OSError as error:
         raise CannotCheck(f"state file {path}: cannot be read ({error.strerror})") from error
     try:
         content = json.loads(raw[: MAX_STATE_BYTES + 1])
     except (ValueError, RecursionError) as error:
         raise CannotCheck(f"state file {path}: damaged") from error
-    notes = content.get("checkpoints") if isinstance(content, dict) and content.get("v") == 1 else None
-    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+    if not isinstance(content, dict) or content.get("v") != 1:
         raise CannotCheck(f"state file {path}: damaged, or of a newer version")
-    return notes
+    notes, successors = content.get("checkpoints"), content.get("successors", {})
+    if not _are_texts(notes) or not _are_texts(successors):
+        raise CannotCheck(f"state file {path}: damaged, or of a newer version")
+    return _Memory(notes, successors)
+
+
+def _are_texts(value: Any) -> TypeGuard[dict[str, str]]:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
 @contextlib.contextmanager
@@ -90,18 +132,23 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _replace(path: Path, notes: dict[str, str]) -> None:
+def _replace(path: Path, memory: _Memory) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"v": 1, "checkpoints": notes}, file, ensure_ascii=False, indent=1)
+            json.dump({"v": 1, "checkpoints": memory.notes, "successors": memory.successors}, file, ensure_ascii=False, indent=1)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in this directory durable."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

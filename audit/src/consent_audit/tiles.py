@@ -145,6 +145,16 @@ def bundle_decode(data: bytes, width: int) -> list[bytes]:
     return entries
 
 
+def first_entries(data: bytes, width: int) -> bytes:
+    """The beginning of a bundle that holds its first `width` entries, or all of it if it has fewer."""
+    position, end = 0, len(data)
+    for _ in range(width):
+        if position + 1 >= end:
+            break
+        position += 2 + (data[position] << 8 | data[position + 1])
+    return data[:position]
+
+
 def unverified_entries(data: bytes) -> list[bytes]:
     """The whole entries at the beginning of a bundle that may be cut or hold any number of them."""
     entries, position = _entries(data)

@@ -1,86 +1,232 @@
 """Verifies a published ledger end to end: reads it from a source, judges it, and holds it against what was seen before.
 
-Order: signature and origin of the checkpoint; every bundle and tile of its size; the root; the documents that records
-name. A contradiction is a finding and the run goes on as far as it can; what cannot be read is told apart from it.
+Order: signature and origin of the checkpoint; every bundle and tile of its size; the root; the keys that the records put
+in force; the documents that they name. A contradiction is a finding and the run goes on as far as it can; what cannot be
+read is told apart from it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 
 from consent_audit.audit import Audit
 from consent_audit.errors import BadSignature, CannotCheck, Malformed, Missing, Refuted
 from consent_audit.hashing import HASH_BYTES, TILE_WIDTH
-from consent_audit.note import MAX_NOTE_BYTES, Checkpoint, Verifier, open_checkpoint
+from consent_audit.note import MAX_NOTE_BYTES, Checkpoint, Verifier, open_signatures, split_note
+from consent_audit.policy import Policy
+from consent_audit.record import Record
 from consent_audit.report import Report
 from consent_audit.sources import Reading, Source
-from consent_audit.tiles import ENTRIES, MAX_BUNDLE_BYTES, Tile, tile_files, unverified_entries
+from consent_audit.tiles import ENTRIES, MAX_BUNDLE_BYTES, Tile, first_entries, tile_files
 
 MAX_BLOB_BYTES = 1 << 28
+WITNESSED = "checkpoint.witnessed"
+"""Where a log publishes the largest checkpoint that its witnesses cosigned; it may be a little behind `checkpoint`."""
 
 
-def verify(source: Source, verifier: Verifier, *, seen: Checkpoint | None = None, parse: bool = True) -> Report:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to verify.
+
+    remember   the largest checkpoint of a key that was seen before; the ledger must extend it.
+    parse      whether to read each record; False judges hashes, chain and tiles only.
+    visit      is handed each record in order; what it makes of them counts only if the report says verified.
+    keep       is handed each file that was read, in the order of an archive.
+    progress   is told now and then how many records of how many were read.
+    """
+
+    remember: Callable[[Verifier], Checkpoint | None] = lambda _: None
+    parse: bool = True
+    visit: Callable[[Record], None] | None = None
+    keep: Callable[[str, bytes], None] | None = None
+    progress: Callable[[int, int], None] = lambda _done, _size: None
+
+
+def verify(source: Source, trust: Verifier | Policy, options: Options | None = None) -> Report:
     """Verify everything that a source publishes under one checkpoint.
 
     Args:
-        seen: the largest checkpoint of this key seen before; the ledger must extend it.
-        parse: whether to read each record; False judges hashes, chain and tiles only.
+        trust: the log's key, or a policy that names logs, witnesses and the quorum that makes a ledger anchored.
 
     Returns:
         The report. This function raises nothing that the source or its content can cause.
     """
-    report = Report(source.kind, verifier.vkey, seen=seen)
+    policy = Policy.trusting(trust) if isinstance(trust, Verifier) else trust
+    report = Report(source.kind, policy.logs[0].verifier.vkey if len(policy.logs) == 1 else None, policy)
     try:
-        _run(source, verifier, report, seen, parse=parse)
+        _Run(source, policy, report, options or Options()).run()
     except CannotCheck as error:
         report.unchecked.append(str(error))
     report.sort()
     return report
 
 
-def _run(source: Source, verifier: Verifier, report: Report, seen: Checkpoint | None, *, parse: bool) -> None:
-    checkpoint = _checkpoint(source, verifier, report)
-    if checkpoint is None:
-        return
-    if seen is not None:
-        _compare(source, checkpoint, seen, report)
-    audit = Audit(checkpoint, report, seen=seen, parse=parse)
-    readings = source.read_ahead((tile.path, _limit(tile)) for tile in tile_files(checkpoint.size))
-    for tile, reading in zip(tile_files(checkpoint.size), readings, strict=True):
+class _Run:
+    """One verification."""
+
+    def __init__(self, source: Source, policy: Policy, report: Report, options: Options) -> None:
+        self._source = source
+        self._policy = policy
+        self._report = report
+        self._options = options
+        self._signed = False
+        """Whether the checkpoint is known to be signed by the log: before that, nothing that it says can be held against the log."""
+
+    def run(self) -> None:
+        # The witnessed one is read first: a log that grows meanwhile then never shows it larger than the checkpoint.
+        witnessed = self._witnessed()
+        note = self._source.read("checkpoint", MAX_NOTE_BYTES)
         try:
-            data = _read(tile, reading)
-        except Malformed as error:
-            report.add(error.code, tile.path, "is larger than it can be", tile.first_leaf)
+            checkpoint, trusted = self._open(note)
+        except Refuted as error:
+            code = "checkpoint.signature" if isinstance(error, BadSignature) else "checkpoint.malformed"
+            self._report.add(code, "checkpoint", str(error))
+            return
+        self._report.checkpoint, self._report.note, self._report.key = checkpoint, note.decode("utf-8"), trusted.vkey
+        self._report.seen = seen = self._options.remember(trusted)
+        for path, body in (("checkpoint", note), (WITNESSED, witnessed)):
+            self._keep(path, body)
+        marks = {seen.size} if seen else set()
+        audit = Audit(checkpoint, self._report, marks=marks | _size(witnessed), parse=self._options.parse, visit=self._options.visit)
+        try:
+            self._walk(checkpoint, audit)
+            audit.finish()
+            self._keys(audit, note, trusted)
+        finally:
+            if seen is not None and self._signed:
+                self._extends(audit, "checkpoint", seen, "this key signed")
+        self._anchor(audit, {WITNESSED: witnessed, "checkpoint": note}, trusted)
+        self._documents(audit)
+
+    def _keep(self, path: str, body: bytes | None) -> None:
+        if self._options.keep is not None and body is not None:
+            self._options.keep(path, body)
+
+    def _open(self, note: bytes) -> tuple[Checkpoint, Verifier]:
+        """The checkpoint and the trusted key under which it is read.
+
+        If no trusted key signed it, but another key of that name did, that may be one that the log's own records put in
+        force; it is judged when they were read.
+        """
+        text, signatures = split_note(note)
+        checkpoint = Checkpoint.parse(text)
+        logs = [log.verifier for log in self._policy.logs if log.verifier.name == checkpoint.origin]
+        if not logs:
+            raise BadSignature("checkpoint: origin is not the key's name")
+        ids = {value[:4] for name, value in signatures if name == checkpoint.origin}
+        if ids and not ids & {log.id for log in logs}:
+            return checkpoint, logs[0]
+        _, signed = open_signatures(note, logs)
+        self._signed = True
+        return checkpoint, next(iter(signed))
+
+    def _extends(self, audit: Audit, place: str, earlier: Checkpoint, what: str) -> bool:
+        """Hold the tree against an earlier checkpoint, whose signature is known to be good."""
+        shown = self._report.checkpoint
+        if shown is not None and shown.size < earlier.size:
+            message = f"has {shown.size} records, but {what} {earlier.size} before"
+            if self._source.kind == "url":
+                self._report.add("checkpoint.rollback", place, f"the server {message}: it was rolled back or cut")
+            else:
+                self._report.incomplete.append(f"the {self._source.kind} {message}: it is old, or it was cut; fetch a newer one")
+            return False
+        if audit.roots.get(earlier.size, earlier.root) != earlier.root:
+            message = f"the first {earlier.size} records are not those that {what} before; history was rewritten"
+            self._report.add("checkpoint.inconsistent", place, message, earlier.size - 1)
+            return False
+        return True
+
+    def _keys(self, audit: Audit, note: bytes, trusted: Verifier) -> None:
+        """Judge that the key in force at the checkpoint's size signed it, and that the trusted key leads to that one."""
+        try:
+            current = audit.statements.keys(trusted)[-1]
+            open_signatures(note, [current])
+        except Refuted as error:
+            self._report.add(
+                "checkpoint.signature",
+                "checkpoint",
+                f"{error}, which the records put in force" if audit.statements.rotations else str(error),
+            )
+        else:
+            self._report.current, self._signed = current, True
+
+    def _witnessed(self) -> bytes | None:
+        if self._policy.quorum is None:
+            return None
+        try:
+            return self._source.read(WITNESSED, MAX_NOTE_BYTES)
+        except Missing:
+            return None
+
+    def _anchor(self, audit: Audit, notes: dict[str, bytes | None], trusted: Verifier) -> None:
+        """Find the largest checkpoint shown that a quorum cosigned and that this tree extends."""
+        if self._policy.quorum is None or self._report.current is None:
+            return
+        policy = self._policy.following(audit.statements.keys(trusted))
+        for place, note in notes.items():
+            try:
+                cosigned = policy.open(note) if note is not None else None
+            except Refuted as error:
+                self._report.add("checkpoint.signature", place, str(error))
+                continue
+            if cosigned is not None and cosigned.quorum and self._extends(audit, place, cosigned.checkpoint, "its witnesses cosigned"):
+                self._report.anchor = cosigned
+        if self._report.anchor is None:
+            self._report.incomplete.append("no checkpoint that is shown carries the cosignatures that the policy demands")
+
+    def _walk(self, checkpoint: Checkpoint, audit: Audit) -> None:
+        readings = self._source.read_ahead((tile.path, _limit(tile)) for tile in tile_files(checkpoint.size))
+        for tile, reading in zip(tile_files(checkpoint.size), readings, strict=True):
+            try:
+                data = _read(tile, reading)
+            except Malformed as error:
+                self._report.add(error.code, tile.path, "is larger than it can be", tile.first_leaf)
+                if tile.level == ENTRIES:
+                    raise CannotCheck(f"{tile.path}: the records after it were not checked") from error
+                continue
+            self._keep(tile.path, data)
             if tile.level == ENTRIES:
-                raise CannotCheck(f"{tile.path}: the records after it were not checked") from error
-            continue
-        if tile.level == ENTRIES:
-            audit.bundle(tile, data)
-        else:
-            audit.tile(tile, data)
-    audit.finish()
-    _documents(source, audit, report)
+                audit.bundle(tile, data)
+                self._options.progress(self._report.records, checkpoint.size)
+            else:
+                audit.tile(tile, data)
+
+    def _documents(self, audit: Audit) -> None:
+        for digest, index in sorted(audit.statements.documents.items()):
+            if digest in audit.statements.redacted:
+                continue
+            place = f"blobs/{digest}"
+            try:
+                found = self._document(place)
+            except Missing:
+                message = f"record {index} names this document, but it is not there and was not redacted"
+                self._report.add("blob.missing", place, message, index)
+            except Malformed as error:
+                self._report.add(error.code, place, "is larger than a document can be", index)
+            else:
+                self._report.blobs += 1
+                if found != digest:
+                    self._report.add("blob.mismatch", place, f"is not the document that record {index} names", index)
+
+    def _document(self, place: str) -> str:
+        """The SHA-256 of a document; it is held in memory only to be kept."""
+        chunks = self._source.chunks(place, MAX_BLOB_BYTES)
+        if self._options.keep is not None:
+            body = b"".join(chunks)
+            self._keep(place, body)
+            return sha256(body).hexdigest()
+        state = sha256()
+        for chunk in chunks:
+            state.update(chunk)
+        return state.hexdigest()
 
 
-def _checkpoint(source: Source, verifier: Verifier, report: Report) -> Checkpoint | None:
+def _size(note: bytes | None) -> set[int]:
+    """The size that a note claims, if it is one; nothing of it is verified here."""
     try:
-        note = source.read("checkpoint", MAX_NOTE_BYTES)
-        checkpoint = open_checkpoint(note, verifier)
-    except Refuted as error:
-        code = "checkpoint.signature" if isinstance(error, BadSignature) else "checkpoint.malformed"
-        report.add(code, "checkpoint", str(error))
-        return None
-    report.checkpoint, report.note = checkpoint, note.decode("utf-8")
-    return checkpoint
-
-
-def _compare(source: Source, checkpoint: Checkpoint, seen: Checkpoint, report: Report) -> None:
-    """Hold sizes against what was seen; that the tree extends it is shown when the records are hashed."""
-    if checkpoint.size < seen.size:
-        message = f"has {checkpoint.size} records, but this key signed {seen.size} before"
-        if source.kind == "url":
-            report.add("checkpoint.rollback", "checkpoint", f"the server {message}: it was rolled back or cut")
-        else:
-            report.unchecked.append(f"the {source.kind} {message}: it is old, or it was cut; fetch a newer one")
+        return {Checkpoint.parse(split_note(note)[0]).size} if note is not None else set()
+    except Refuted:
+        return set()
 
 
 def _limit(tile: Tile) -> int:
@@ -100,31 +246,4 @@ def _read(tile: Tile, reading: Reading) -> bytes:
             full = None
         if full is None:
             raise
-    if tile.level != ENTRIES:
-        return full[: tile.width * HASH_BYTES]
-    end = sum(2 + len(entry) for entry in unverified_entries(full)[: tile.width])
-    return full[:end]
-
-
-def _documents(source: Source, audit: Audit, report: Report) -> None:
-    for digest, index in audit.documents.items():
-        if digest in audit.redacted:
-            continue
-        place = f"blobs/{digest}"
-        try:
-            found = _digest(source.chunks(place, MAX_BLOB_BYTES))
-        except Missing:
-            report.add("blob.missing", place, f"record {index} names this document, but it is not there and was not redacted", index)
-        except Malformed as error:
-            report.add(error.code, place, "is larger than a document can be", index)
-        else:
-            report.blobs += 1
-            if found != digest:
-                report.add("blob.mismatch", place, f"is not the document that record {index} names", index)
-
-
-def _digest(chunks: Iterator[bytes]) -> str:
-    state = sha256()
-    for chunk in chunks:
-        state.update(chunk)
-    return state.hexdigest()
+    return full[: tile.width * HASH_BYTES] if tile.level != ENTRIES else first_entries(full, tile.width)
