@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from consent import db
 from consent.activation.running import bring_up
 from consent.catalogue.load import load
 from consent.demo import sample
+from consent.demo.browser import Browser
 from consent.embedded import DATABASE
 from consent.ledger.keys import generate_key
 from consent.ledger.writer import write
@@ -205,7 +206,7 @@ def cloned_database(owner_url: str, app_url: str) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def running_service(app_url: str, owner_url: str, folder: Path) -> Iterator[Service]:
+def running_service(app_url: str, owner_url: str, folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Bring up the sample parties and `consent serve` on an empty database; ends with the caller, however that ends."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -215,7 +216,7 @@ def running_service(app_url: str, owner_url: str, folder: Path) -> Iterator[Serv
     key, log = folder / "ledger.key", folder / "service.log"
     vkey = generate_key(key, f"{HOST}:{front.port}/ledger")
     facts = run(_parties(Settings(database_url=app_url, issuer=issuer, ledger_key_file=key).checked(), owner_url, vkey))
-    environment = {"CONSENT_DATABASE_URL": app_url, "CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key)}
+    environment = {"CONSENT_DATABASE_URL": app_url, "CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key)} | dict(extra or {})
     command = [sys.executable, "-m", "consent", "serve", "--host", HOST, "--port", str(target[1]), "--until-stdin-closes"]
     with log.open("ab") as out:
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdin=subprocess.PIPE, stdout=out, stderr=out)
@@ -258,3 +259,16 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
                 return
         time.sleep(0.1)
     raise AssertionError(f"the service did not become ready: {log.read_text()[-2000:]}")
+
+
+def answer_page(service: Service, url: str, enterprise: sample.Enterprise, *leave_out: int, decision: str = "approve") -> str:
+    """The enterprise logs in, ticks all items but those left out by their place, and decides. Returns where she is sent."""
+    with Browser(service.issuer) as browser:
+        browser.open(url).submit(action="/login", fill={"username": enterprise.username, "password": enterprise.password})
+        assert browser.status == 200, browser.text
+        boxes = browser.boxes()
+        items = [box for box in boxes if box[0] == "item"]
+        ticks = [box for box in boxes if box[0] == "acknowledged"] + [box for n, box in enumerate(items) if n not in leave_out]
+        browser.submit(("decision", decision), tick=ticks if decision == "approve" else ())
+        assert browser.left_to is not None, browser.text
+        return browser.left_to

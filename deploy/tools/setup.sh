@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings the programs that some tests need and Python packages cannot carry: Chromium (Debian package), OPA, Regal and the judges
-# of the ledger (Go modules here, built once).
+# of the ledger (Go modules here, built once), and OAuth clients of others (npm packages of tests/clients).
 # What cannot be had is named in one plain line and its tests are skipped; under CI=true that is an error instead.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -25,6 +25,14 @@ fi
 
 if ! deploy/tools/build.sh .tools/bin fsck litewitness ledgerjudge; then
     need "fsck, litewitness and ledgerjudge (Go 1.26 or newer)" "the ledger by programs of others"
+fi
+
+clients=tests/clients/node_modules/.package-lock.json
+if ! command -v npm >/dev/null 2>&1; then
+    need "node and npm (20 or newer)" "OAuth clients of others"
+elif [ ! -e "$clients" ] || [ tests/clients/package-lock.json -nt "$clients" ]; then
+    echo "installing OAuth clients of others (npm)"
+    (cd tests/clients && npm ci --silent --no-audit --no-fund --ignore-scripts) && touch "$clients" || need "the packages of tests/clients" "OAuth clients of others"
 fi
 
 if [ "$missing" = 1 ] && [ "${CI:-}" = true ]; then

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from service_world import Service
+from service_world import Service, answer_page
 
-from consent.demo.browser import Browser
 from consent.demo.sample import GRANTED_ITEMS, PRODUCT, PURPOSE, Enterprise, request_details
 from consent_sdk import AsyncConsentClient, ConsentClient, Detail, Grant
 
@@ -44,19 +43,6 @@ class Driven:
 
 AnyClient = Any
 """ConsentClient, or Driven with the same methods."""
-
-
-def answer_page(service: Service, url: str, enterprise: Enterprise, *leave_out: int, decision: str = "approve") -> str:
-    """The enterprise logs in, ticks all items but those left out by their place, and decides. Returns where she is sent."""
-    with Browser(service.issuer) as browser:
-        browser.open(url).submit(action="/login", fill={"username": enterprise.username, "password": enterprise.password})
-        assert browser.status == 200, browser.text
-        boxes = browser.boxes()
-        items = [box for box in boxes if box[0] == "item"]
-        ticks = [box for box in boxes if box[0] == "acknowledged"] + [box for n, box in enumerate(items) if n not in leave_out]
-        browser.submit(("decision", decision), tick=ticks if decision == "approve" else ())
-        assert browser.left_to is not None, browser.text
-        return browser.left_to
 
 
 def granted(service: Service, client: ConsentClient | AnyClient, enterprise: Enterprise, *details: Detail) -> Grant:

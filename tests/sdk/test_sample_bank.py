@@ -6,8 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sdk_world import answer_page
-from service_world import Service
+from service_world import Service, answer_page
 
 from consent.catalogue.load import load
 from consent.demo.bank import Bank, bank_app

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from sdk_world import ITEM, answer_page
-from service_world import Service
+from sdk_world import ITEM
+from service_world import Service, answer_page
 
 from consent.demo.sample import OPEN_ITEM
 from consent_sdk import ConsentClient, Permit

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 from joserfc.jwk import OKPKey, RSAKey
-from sdk_world import ITEM, AnyClient, answer_page, ask, granted
-from service_world import Service
+from sdk_world import ITEM, AnyClient, ask, granted
+from service_world import Service, answer_page
 
 from consent.demo.sample import EXCESS_ITEM, GRANTED_ITEMS, LEFT_OUT_ITEM, OPEN_ITEM, PRODUCT, PURPOSE, request_details
 from consent_sdk import (
