@@ -1,0 +1,159 @@
+"""Running the mutants: an OPA server gets one mutated module after the other and answers the corpus until an answer differs.
+
+`python -m tests.policies.mutation` runs them all on two servers and prints who survived.
+"""
+
+import contextlib
+import http.client
+import itertools
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from consent.catalogue.load import load
+from consent.decisions.bundle import Bundle, load_bundle
+from tests.policies import corpus, generated, oracle, oracle_requests
+from tests.policies.conftest import tool
+from tests.policies.mutants import Mutant, mutants
+from tests.policies.wire import check_input, request_input
+
+Json = Any
+SERVERS = 2
+BATCH = 16
+SAMPLE = 3
+"""Every third generated case; all hand-written ones."""
+
+
+class Undecided(Exception):
+    """The mutated policies do not compile, or OPA answered with an error."""
+
+
+class Server:
+    """An OPA server whose modules can be changed."""
+
+    def __init__(self, opa: str, bundle: Bundle) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        files = {**bundle.modules, "data.json": bundle.document().decode()}
+        for name, text in files.items():
+            path = Path(self._directory.name) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        address = f"127.0.0.1:{self._port}"
+        command = [opa, "run", "--server", "--addr", address, "--log-level", "error", "--skip-version-check", *sorted(files)]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, cwd=self._directory.name, **quiet)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(OSError):
+                self._connection.connect()
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError("OPA did not come up")
+            time.sleep(0.05)
+
+    def send(self, method: str, path: str, body: bytes) -> Json:
+        """The decoded answer.
+
+        Raises:
+            Undecided: OPA says that it is an error.
+        """
+        self._connection.request(method, path, body, {"Content-Type": "application/json"})
+        reply = self._connection.getresponse()
+        text = reply.read()
+        if reply.status >= 300:
+            raise Undecided(text.decode())
+        return json.loads(text) if text else None
+
+    def close(self) -> None:
+        """Stop it."""
+        self._connection.close()
+        self._process.terminate()
+        self._process.wait(timeout=10)
+        self._directory.cleanup()
+
+
+class Exam:
+    """The cases with their expected answers, in batches that OPA answers at once."""
+
+    def __init__(self, revision: str) -> None:
+        self.batches: list[tuple[str, bytes, list[Json]]] = []
+        checks = [(case, answer) for _, case, answer in corpus.decisions()]
+        requests = [(case, answer) for _, case, answer in corpus.requests()]
+        self._add("decision", "checks", checks, check_input, revision)
+        self._add("request", "requests", requests, request_input, revision)
+        self._add("decision", "checks", [(case, oracle.decide(case)) for case in [*generated.checks()][::SAMPLE]], check_input, revision)
+        judged = [(case, oracle_requests.judge(case)) for case in [*generated.requests()][::SAMPLE]]
+        self._add("request", "requests", judged, request_input, revision)
+
+    def _add(self, package: str, name: str, cases: list[tuple[Json, Json]], make: Any, revision: str) -> None:
+        for start in range(0, len(cases), BATCH):
+            part = list(enumerate(cases[start : start + BATCH]))
+            body = json.dumps({"input": {name: [make(case, str(n)) for n, (case, _) in part]}}).encode()
+            expected = [{"key": str(n), "revision": revision, **answer} for n, (_, answer) in part]
+            self.batches.append((f"/v1/data/consent/{package}/answers", body, expected))
+
+    def passed(self, server: Server, likely: list[int]) -> bool:
+        """Whether every answer is as expected. `likely` are the batches that told lately; they are asked first, and it is kept up."""
+        for n in [*likely, *(n for n in range(len(self.batches)) if n not in likely)]:
+            path, body, expected = self.batches[n]
+            try:
+                same = server.send("POST", path, body).get("result") == expected
+            except Undecided:
+                same = False
+            if not same:
+                likely[:] = [n, *(other for other in likely if other != n)][:8]
+                return False
+        return True
+
+
+def run(opa: str, bundle: Bundle, changed: list[Mutant]) -> dict[str, list[Mutant]]:
+    """The mutants by fate: `killed`, `survived`, `stillborn`. The policies as they are must pass first."""
+    exam = Exam(bundle.revision)
+    share = [changed[n::SERVERS] for n in range(SERVERS)]
+    with ThreadPoolExecutor(SERVERS) as pool:
+        fates = list(pool.map(lambda part: list(_fates(opa, bundle, exam, part)), share))
+    return {fate: [mutant for part in fates for mutant, met in part if met == fate] for fate in ("killed", "survived", "stillborn")}
+
+
+def _fates(opa: str, bundle: Bundle, exam: Exam, changed: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
+    server = Server(opa, bundle)
+    try:
+        if not exam.passed(server, []):
+            raise Undecided("the policies as they are do not pass")
+        for module, part in itertools.groupby(changed, lambda mutant: mutant.module):
+            told: dict[str, list[int]] = {}
+            for mutant in part:
+                try:
+                    server.send("PUT", f"/v1/policies/{module}", mutant.text.encode())
+                except Undecided:
+                    yield mutant, "stillborn"
+                else:
+                    yield mutant, "survived" if exam.passed(server, told.setdefault(mutant.rule, [])) else "killed"
+            server.send("PUT", f"/v1/policies/{module}", bundle.modules[module].encode())
+    finally:
+        server.close()
+
+
+def main() -> None:
+    """Run all mutants and print the survivors."""
+    began = time.monotonic()
+    opa, bundle = tool("opa"), load_bundle(load())
+    fates = run(opa, bundle, mutants(opa, bundle.modules))
+    for mutant in fates["survived"]:
+        print(mutant.name)
+    print(*(f"{fate} {len(met)}" for fate, met in fates.items()), f"in {time.monotonic() - began:.0f} s", sep=", ", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
