@@ -8,7 +8,7 @@ from consent import db
 from consent.activation.running import bring_up, installed
 from consent.ledger.in_force import Superseded, check_in_force
 from consent.settings import Settings
-from tests.activation_world import records, settings_for
+from tests.activation.activation_world import records, settings_for
 
 
 @pytest.fixture
