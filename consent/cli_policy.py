@@ -32,6 +32,13 @@ def _loading(load: Callable[[], T]) -> T:
         raise click.ClickException(str(error)) from None
 
 
+def check_installation(settings: "Settings") -> None:
+    """See that what the settings name loads, before any process is started with it."""
+    from consent.activation.running import installed  # noqa: PLC0415
+
+    _loading(lambda: installed(settings))
+
+
 def _signed(settings: "Settings", bundle: Path) -> "Ruleset":
     from consent.activation.service import read_signed  # noqa: PLC0415
     from consent.errors import ConsentError  # noqa: PLC0415

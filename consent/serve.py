@@ -17,10 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent import db
 from consent.activation.model import RulesetRefused
 from consent.activation.running import installed, ruleset_in_force
+from consent.catalogue.extension import load_extensions
+from consent.catalogue.load import load_from
 from consent.catalogue.model import CatalogueError
-from consent.decisions.bundle import BundleError
+from consent.decisions import signing
+from consent.decisions.bundle import BundleError, load_bundle
 from consent.decisions.judge import probe
-from consent.errors import ConsentError, OtherRevision
+from consent.errors import ConsentError, OtherRevision, Unavailable
 from consent.ledger.heads import HeadStoreFailed
 from consent.ledger.in_force import versions_in_force
 from consent.ledger.keys import KeyRefused, generate_key
@@ -80,7 +83,29 @@ def prepare_state(state_dir: Path, issuer: str) -> dict[str, str]:
     environment = {"CONSENT_ISSUER": issuer, "CONSENT_LEDGER_KEY_FILE": str(key), "CONSENT_HEAD_STORE": str(heads)}
     if not key.exists():
         generate_key(key, f"{issuer.partition('://')[2]}/ledger")
-    return environment
+    return environment | _sign_policies(state_dir)
+
+
+def _sign_policies(state_dir: Path) -> dict[str, str]:
+    """A key of this trial's own, and the installed policies signed by it: with which an empty ledger begins, and which OPA can check.
+
+    Raises:
+        Unavailable: the policies, the catalogue or a regional list do not load.
+    """
+    key, bundle = state_dir / "policy.key", state_dir / "policy.tar.gz"
+    regions = os.environ.get("CONSENT_CATALOGUE_EXTENSIONS")
+    try:
+        if not key.exists():
+            signing.generate_key(key)
+        if not bundle.exists():
+            extensions = load_extensions(Path(regions) if regions else None)
+            body = load_bundle(load_from(extensions=extensions), extensions=extensions).blob(signing.load_signing_key(key))
+            half = bundle.with_suffix(".new")
+            half.write_bytes(body)
+            half.replace(bundle)
+    except (CatalogueError, BundleError, signing.SignatureRefused) as error:
+        raise Unavailable("规则或目录不能使用，详见英文说明。", f"The policies or the catalogue cannot be used: {error}.") from None
+    return {"CONSENT_POLICY_KEYS_FILE": f"{key}.pub", "CONSENT_POLICY_BUNDLE": str(bundle)}
 
 
 def serve_embedded(state_dir: Path, host: str, port: int, workers: int) -> None:

@@ -123,7 +123,13 @@ async def _facts(state: Path, urls: DatabaseUrls, catalogue: Catalogue, port: in
 
 
 async def _new_facts(environment: dict[str, str], urls: DatabaseUrls, catalogue: Catalogue, issuer: str) -> DemoFile:
-    settings = Settings(database_url=urls.app_url, issuer=issuer, ledger_key_file=Path(environment["CONSENT_LEDGER_KEY_FILE"])).checked()
+    settings = Settings(
+        database_url=urls.app_url,
+        issuer=issuer,
+        ledger_key_file=Path(environment["CONSENT_LEDGER_KEY_FILE"]),
+        policy_keys_file=Path(environment["CONSENT_POLICY_KEYS_FILE"]),
+        policy_bundle=Path(environment["CONSENT_POLICY_BUNDLE"]),
+    ).checked()
     engine = db.create_engine(urls.app_url)
     try:
         await bring_up(engine, settings)

@@ -77,6 +77,7 @@ class DemoFile(msgspec.Struct, frozen=True, kw_only=True):
     platform_url: str
     regulator: Person
     operator: Person
+    second_operator: Person
     auditor: AuditorAccess
     database_owner_url: str
 
@@ -170,13 +171,15 @@ async def create_parties(
                 scopes=scopes,
             )
         subject = await service.register_subject(tx, kind="enterprise", uscc=code, name="示例市晨曦五金制品有限公司", level="real_name")
-    people = {name: Person(username=f"demo-{name}", password=secrets.token_urlsafe(15)) for name in ("clerk", "regulator", "operator")}
+    names = ("clerk", "regulator", "operator", "second-operator")
+    people = {name: Person(username=f"demo-{name}", password=secrets.token_urlsafe(15)) for name in names}
     clerk = people["clerk"]
     await accounts.create_account(
         engine, username=clerk.username, password=clerk.password, display_name="示例财务人员", subject_id=subject.id
     )
     await accounts.create_account(engine, **msgspec.structs.asdict(people["regulator"]), display_name="示例监管人员", role="regulator")
-    await accounts.create_account(engine, **msgspec.structs.asdict(people["operator"]), display_name="示例运营人员", role="operator")
+    for name in ("operator", "second-operator"):
+        await accounts.create_account(engine, **msgspec.structs.asdict(people[name]), display_name="示例运营人员", role="operator")
     return DemoFile(
         issuer=issuer,
         enterprise=Enterprise(id=code, name=subject.name, username=clerk.username, password=clerk.password),
@@ -188,6 +191,7 @@ async def create_parties(
         platform_url=platform_url,
         regulator=people["regulator"],
         operator=people["operator"],
+        second_operator=people["second-operator"],
         auditor=auditor,
         database_owner_url=owner_url,
     )
