@@ -82,6 +82,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         "running": running,
         "decisions": decisions,
         "signer": signer,
+        "limits": oauth.limits,
     }
     return Litestar(
         route_handlers=[

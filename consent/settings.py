@@ -7,7 +7,7 @@ import os
 from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_bundle     signed bundle with which an empty ledger begins; None: the installed policies, unsigned
     catalogue_extensions  directory of regional lists that are added to the installed catalogue
     trusted_proxies   addresses and networks (CIDR, comma-separated) whose Client-Cert and X-Forwarded-For headers count
+    rate_per_address  requests per second that each process takes from one address at the OAuth endpoints and sign-in; 0: no limit
+    rate_per_client   the same for one client everywhere
     dpop_nonce        required: DPoP proofs must carry a nonce of this server
     untyped_assertions_until
                       last day (UTC) on which client assertions may have no type of their own (RFC 10070 §4)
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_bundle: Path | None = None
     catalogue_extensions: Path | None = None
     trusted_proxies: str = ""
+    rate_per_address: Annotated[int, msgspec.Meta(ge=0)] = 100
+    rate_per_client: Annotated[int, msgspec.Meta(ge=0)] = 2000
     dpop_nonce: Literal["off", "required"] = "off"
     untyped_assertions_until: date = date(2027, 12, 31)
 
@@ -76,7 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if missing:
             raise SettingsError(f"set {', '.join(missing)}; deploy/README.md says what each is")
         try:
-            return msgspec.convert(values, cls, dec_hook=_decode).checked()
+            return msgspec.convert(values, cls, strict=False, dec_hook=_decode).checked()
         except msgspec.ValidationError as error:
             raise SettingsError(f"CONSENT_ environment: {error}") from None
 

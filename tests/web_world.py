@@ -20,7 +20,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.catalogue.load import load
+from consent.oauth.limits import Limits
 from consent.oauth.model import REQUEST_URI_PREFIX
+from consent.oauth.profile import Profile
 from consent.oauth.store import secret_hash
 from consent.parties.accounts import create_account
 from consent.settings import Settings
@@ -38,7 +40,7 @@ HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 def make_app(engine: AsyncEngine, issuer: str = ISSUER, *extra: Any) -> Litestar:
     """The pages alone, wired as consent.app wires them."""
     settings = Settings(database_url="postgresql+asyncpg://unused", issuer=issuer, ledger_key_file=Path("unused"))
-    services = {"engine": engine, "settings": settings, "catalogue": load()}
+    services = {"engine": engine, "settings": settings, "catalogue": load(), "limits": Limits(Profile())}
     return Litestar(
         route_handlers=[*routes.handlers, *extra],
         dependencies={name: Provide(_always(value), sync_to_thread=False) for name, value in services.items()} | dependencies(),

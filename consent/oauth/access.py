@@ -19,6 +19,7 @@ from consent.oauth import store
 from consent.oauth.dpop import NonceNeeded, Proof, ProofKeys, ProofRefused, check_proof
 from consent.oauth.gather import Gather
 from consent.oauth.jose import ALGORITHMS
+from consent.oauth.limits import Limits
 from consent.oauth.nonces import Nonces
 from consent.oauth.profile import Profile
 from consent.oauth.proxies import CertificateRefused
@@ -59,10 +60,11 @@ class ScopeMissing(Forbidden):
 class Edge:
     """Authenticates the requests of one process. One per event loop."""
 
-    def __init__(self, engine: AsyncEngine, issuer: str, profile: Profile, nonces: Nonces | None) -> None:
+    def __init__(self, engine: AsyncEngine, issuer: str, profile: Profile, nonces: Nonces | None, limits: Limits) -> None:
         self._issuer = issuer
         self._proxies = profile.proxies
         self._nonces = nonces
+        self._limits = limits
         self._keys = ProofKeys()
         self._tokens: Gather[Presented, TokenInUse | None] = Gather(lambda batch: store.use_tokens(engine, batch))
 
@@ -72,6 +74,7 @@ class Edge:
         Raises:
             TokenRefused: no token, not in force, or without a fresh proof of its key for this request, or not over a connection with
                 the certificate that it is bound to.
+            RateExceeded: the client asks too often.
             DatabaseUnavailable: nothing is known.
         """
         if self._nonces is not None:
@@ -90,6 +93,7 @@ class Edge:
             raise TokenRefused("invalid_dpop_proof" if is_dpop else "invalid_token")
         if is_dpop:
             self._keys.remember(proof.key)
+        self._limits.check_client(found.client_id)
         return Caller(
             client_id=found.client_id,
             institution_id=found.institution_id,

@@ -12,6 +12,7 @@ OAuthError
 ├── UseDPoPNonce                  use_dpop_nonce                 400   RFC 9449 §8
 ├── InvalidRequestObject          invalid_request_object         400   RFC 9101 §7
 ├── InvalidAuthorizationDetails   invalid_authorization_details  400   RFC 9396 §5, with a verdict per detail where it was judged
+├── SlowDown                      slow_down                      429   the word of RFC 8628 §3.5
 └── TemporarilyUnavailable        temporarily_unavailable        503
 
 A description is one of our sentences in ASCII; it never repeats what the caller sent. Authlib's own descriptions do, so they are
@@ -29,7 +30,7 @@ from litestar.exceptions import HTTPException
 from sqlalchemy.exc import DBAPIError
 
 from consent.db import is_unavailable, sqlstate
-from consent.errors import CallerError, Unavailable
+from consent.errors import CallerError, TooManyRequests, Unavailable
 
 _log = logging.getLogger("consent.oauth")
 
@@ -141,6 +142,17 @@ class InvalidAuthorizationDetails(OAuthError):
         return super().body() | ({} if self.verdicts is None else {"verdicts": self.verdicts})
 
 
+class SlowDown(OAuthError):
+    """Too many requests of this client or address; Retry-After says when to come back (RFC 6585 §4)."""
+
+    error = "slow_down"
+    status = 429
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__("Too many requests; try again later.")
+        self.headers = headers
+
+
 class TemporarilyUnavailable(OAuthError):
     """Nothing was changed; the same request may be sent again, with a new assertion."""
 
@@ -175,6 +187,8 @@ def as_oauth_error(error: Exception) -> OAuthError:
         return error
     if isinstance(error, OAuth2Error):
         return from_authlib(error)
+    if isinstance(error, TooManyRequests):
+        return SlowDown(getattr(error, "headers", {}))
     if isinstance(error, CallerError) or (isinstance(error, HTTPException) and error.status_code < 500) or _is_bad_value(error):
         return InvalidRequest("The request is malformed.")
     if not isinstance(error, Unavailable) and not is_unavailable(error):

@@ -58,6 +58,7 @@ async def revoke(request: AnyRequest, oauth: Injected) -> Response[bytes]:
 @get("/oauth/authorize", summary="Where a browser comes with a pushed request")
 async def authorize(request: AnyRequest, oauth: Injected) -> Response[bytes]:
     """On to the consent page, or an error that is shown here: nothing redirects to a client before its request was found valid."""
+    oauth.limits.check_address(request.scope)
     try:
         query = dict(parse_query(request.scope["query_string"]))
     except OAuthError:

@@ -14,6 +14,7 @@ from consent.oauth.authentication import Authenticated, ClientAuthenticator
 from consent.oauth.dpop import Proof, ProofRefused, check_proof
 from consent.oauth.errors import InvalidClient
 from consent.oauth.form import Form, read_form
+from consent.oauth.limits import Limits
 from consent.oauth.metadata import metadata
 from consent.oauth.model import PushedRequest, RequestJudge
 from consent.oauth.nonces import Nonces
@@ -31,7 +32,8 @@ class OAuth:
         self.issuer = issuer
         self.profile = profile or Profile()
         self._nonces = Nonces(engine) if self.profile.dpop_nonce else None
-        self.edge = Edge(engine, issuer, self.profile, self._nonces)
+        self.limits = Limits(self.profile)
+        self.edge = Edge(engine, issuer, self.profile, self._nonces, self.limits)
         self.metadata = metadata(issuer)
         self._engine = engine
         self._catalogue = catalogue
@@ -69,6 +71,7 @@ class OAuth:
 
     async def _authenticate(self, request: AnyRequest, proof_path: str | None) -> tuple[Authenticated, Form]:
         """The client and the form; where `proof_path` is given, a DPoP proof counts too."""
+        self.limits.check_address(request.scope)
         form = await read_form(request)
         if self._nonces is not None:
             await self._nonces.load()
@@ -77,7 +80,9 @@ class OAuth:
         except CertificateRefused as refused:
             raise InvalidClient(str(refused)) from None
         proof = None if proof_path is None else self._proof(request, proof_path)
-        return await self._clients.authenticate(form, proof, certificate), form
+        caller = await self._clients.authenticate(form, proof, certificate)
+        self.limits.check_client(caller.client.id)
+        return caller, form
 
     def _proof(self, request: AnyRequest, path: str) -> Proof | ProofRefused | None:
         headers = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"dpop"]

@@ -13,6 +13,7 @@ from litestar.datastructures import Cookie
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.errors import Forbidden, NotAuthenticated, TooManyRequests
+from consent.oauth.limits import LOGIN_COST, Limits
 from consent.parties.access import Visitor
 from consent.parties.accounts import authenticate
 from consent.settings import Settings
@@ -59,8 +60,11 @@ async def show_login(request: AnyRequest, settings: Injected[Settings], guest: I
 
 
 @post("/login")
-async def log_in(request: AnyRequest, settings: Injected[Settings], engine: Injected[AsyncEngine]) -> Response[Any]:
+async def log_in(
+    request: AnyRequest, settings: Injected[Settings], engine: Injected[AsyncEngine], limits: Injected[Limits]
+) -> Response[Any]:
     """Check the password and start a session."""
+    limits.check_address(request.scope, LOGIN_COST)
     check_origin(request, issuer_origin(settings))
     form = await read_form(request)
     target = own_path(form.one("next") or None)
