@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from consent.activation import running
 from consent.activation.running import bring_up
 from consent.db import create_engine
 from consent.errors import Unavailable
+from consent.ledger import store
 from consent.ledger.heads import HeadStore
 from consent.ledger.signer import Signer
+from consent_audit.cosigner import Cosigner
 from consent_audit.hashing import root
 from consent_audit.note import Signer as Key
 from consent_audit.note import open_checkpoint
@@ -115,6 +119,47 @@ async def test_sign(engine: AsyncEngine, ledger: Signer, key: Key, place: Place,
     assert await column(
         engine, "select count(*) from ledger_head h where not exists (select from ledger_head_stage where size = h.size)"
     ) < [at]
+
+
+@pytest.fixture
+async def witness() -> AsyncIterator[str]:
+    """A policy that demands a witness, which cosigns whatever it is shown."""
+    cosigner = Cosigner.generate("witness.example.org/w1")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        note = (await reader.readexactly(length)).decode().partition("\n\n")[2]
+        line = cosigner.cosign(note.partition("\n\n")[0] + "\n", int(time.time())).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(line) + line)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield f"witness w1 {cosigner.verifier.vkey} {url}\nquorum w1\n"
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_witness(engine: AsyncEngine, ledger: Signer, key: Key, place: Place, witness: str, mode: Mode) -> None:
+    """Wherever the cosigning of a head ends, the next head is cosigned, and no head counts as witnessed without its cosignature."""
+    place = place._replace(policy=witness)
+    for at in range(LIMIT):
+        await append_to(engine)
+        broken, _ = await interrupted(sign, place, at, mode)
+        if not broken:
+            break
+        staged = await column(engine, "select note from ledger_checkpoint where stage = 'witnessed'")
+        assert all("— witness.example.org/w1 " in note for note in staged)
+        await append_to(engine)
+        await sign(place)
+        async with engine.connect() as connection:
+            newest, witnessed = await store.newest_head(connection), await store.witnessed_head(connection)
+        assert newest == witnessed
+    assert at > 12
+    assert await one_history(engine, key) >= at
 
 
 EMPTY = """
