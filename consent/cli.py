@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 import click
 
-from consent.cli_policy import policy
+from consent.cli_ledger import ledger
+from consent.cli_policy import check_installation, policy
 from consent.command import read_settings as _settings
 from consent.command import run as _run
 from consent.command import with_database
@@ -75,7 +76,7 @@ def _serve(host: str, port: int, workers: int, state_dir: Path | None, *, embedd
         except ConsentError as error:
             raise click.ClickException(f"{error.en} {error.zh}") from None
     else:
-        _settings()
+        check_installation(_settings())
         serve_http(host, port, workers)
 
 
@@ -147,74 +148,5 @@ def register(kind: str, file: BinaryIO) -> None:
     click.echo(_run(work()))
 
 
-@main.group()
-def ledger() -> None:
-    """The ledger: export, publish, keys, readers."""
-
-
-@ledger.command("export")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def ledger_export(file: Path) -> None:
-    """Write the tile tree (checkpoint, tile/, tile/entries/, blobs/) to FILE as tar."""
-    from consent.db import create_engine  # noqa: PLC0415
-    from consent.ledger.copies import export  # noqa: PLC0415
-
-    async def work() -> int:
-        engine = create_engine(_settings().database_url)
-        try:
-            return await export(engine, file)
-        finally:
-            await engine.dispose()
-
-    click.echo(f"{_run(work())} records")
-
-
-@ledger.command("publish")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-def ledger_publish(directory: Path) -> None:
-    """Write the tile tree into DIRECTORY, safe against a crash at any moment."""
-    from consent.db import create_engine  # noqa: PLC0415
-    from consent.ledger.copies import publish  # noqa: PLC0415
-
-    async def work() -> int:
-        engine = create_engine(_settings().database_url)
-        try:
-            return await publish(engine, directory)
-        finally:
-            await engine.dispose()
-
-    click.echo(f"{_run(work())} records")
-
-
-@ledger.command("keygen")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--origin", required=True, help="The ledger's name: the schema-less URL prefix of /ledger.")
-def ledger_keygen(file: Path, origin: str) -> None:
-    """Make the ledger's Ed25519 key in FILE (mode 0600) and print the verifier key that auditors need."""
-    from consent.ledger.keys import generate_key  # noqa: PLC0415
-
-    try:
-        click.echo(generate_key(file, origin))
-    except FileExistsError:
-        raise click.ClickException(f"{file} exists; a key is never overwritten") from None
-
-
-@ledger.command("auditor-token")
-@click.argument("name")
-@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
-def ledger_auditor_token(name: str, days: int) -> None:
-    """Make a reader's token for entries and blobs; it is shown once."""
-    from consent.db import create_engine  # noqa: PLC0415
-    from consent.ledger.service import create_auditor_token  # noqa: PLC0415
-
-    async def work() -> str:
-        engine = create_engine(_settings().database_url)
-        try:
-            return await create_auditor_token(engine, name, days)
-        finally:
-            await engine.dispose()
-
-    click.echo(_run(work()))
-
-
+main.add_command(ledger)
 main.add_command(policy)

@@ -61,20 +61,18 @@ class HeadStore:
             raise HeadStoreFailed(f"{self._file} is a head of {checkpoint.origin}, not of {self._origin}; each ledger has its own store")
         return checkpoint
 
-    def keep(self, note: str) -> None:
-        """Make `note` durable, unless a head of its size or a larger one is kept already.
+    def keep(self, note: str, after: Checkpoint | None) -> None:
+        """Make `note` durable in place of `after`, the head that its tree was found to extend.
 
         Raises:
-            HeadStoreFailed: it is not durable, or another tree of the same size is kept.
+            HeadStoreFailed: it is not durable, or another head is kept by now.
         """
-        new = Checkpoint.parse(split_note(note)[0])
         try:
             with self._locked():
-                old = self.newest()
-                if old is not None and old.size == new.size and old.root != new.root:
-                    raise HeadStoreFailed(f"{self._file} holds another tree of {old.size} records: keep both and look at who signed them")
-                if old is None or old.size < new.size:
-                    self._replace(note)
+                if self.newest() != after:
+                    # Signers of one database come one after the other, so this is another database's.
+                    raise HeadStoreFailed(f"{self._file} was written by somebody else meanwhile: does another database share it?")
+                self._replace(note)
         except OSError as error:
             raise HeadStoreFailed(f"{self._file} cannot be written ({error.strerror})") from None
 

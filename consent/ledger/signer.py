@@ -190,8 +190,8 @@ class Signer:
                     head, age = await self._extend(connection, head)
                     ours = head != before
                 else:
-                    await self._compare(connection, head, await store.committed_size(connection))
-                    await self._keep(head)
+                    kept = await self._compare(connection, head, await store.committed_size(connection))
+                    await self._keep(head, kept)
         refuse(self._engine, None)
         if head is None:
             return
@@ -209,7 +209,7 @@ class Signer:
         size = await store.committed_size(connection)
         kept = await self._compare(connection, head, size)
         if size == old:
-            await self._keep(head)
+            await self._keep(head, kept)
             return head, 0.0
         if size < old:
             raise LedgerBroken(
@@ -221,11 +221,14 @@ class Signer:
             _equal(grown.root(), kept)
         await tree.grow(connection, grown, size)
         new = await self._sign(connection, Checkpoint(self._keys.origin, size, grown.root()))
-        await self._keep(new)
-        age = await connection.scalar(_INSERT_HEAD, {**new._asdict(), "oldest": old})
-        metrics.SIGNED.observe(float(age or 0))
-        metrics.SIGNED_SIZE.set(size)
-        return new, float(age or 0)
+        await self._keep(new, kept)
+        return new, await self._insert(connection, new, old)
+
+    async def _insert(self, connection: AsyncConnection, head: Head, oldest: int) -> float:
+        age = float(await connection.scalar(_INSERT_HEAD, {**head._asdict(), "oldest": oldest}) or 0)
+        metrics.SIGNED.observe(age)
+        metrics.SIGNED_SIZE.set(head.size)
+        return age
 
     async def _sign(self, connection: AsyncConnection, checkpoint: Checkpoint) -> Head:
         await connection.execute(_PATIENT)
@@ -247,7 +250,7 @@ class Signer:
             return None
         kept = await asyncio.to_thread(self._heads.newest)
         if kept is None:
-            if head is not None:
+            if head is not None and head.note.startswith(f"{self._keys.origin}\n"):
                 raise HeadStoreFailed(
                     "CONSENT_HEAD_STORE is empty although heads were signed: mount it; only if it is new, run `consent ledger adopt-heads`"
                 )
@@ -262,9 +265,10 @@ class Signer:
             _equal(root, kept)
         return kept
 
-    async def _keep(self, head: Head | None) -> None:
-        if self._heads is not None and head is not None:
-            await asyncio.to_thread(self._heads.keep, head.note)
+    async def _keep(self, head: Head | None, kept: Checkpoint | None) -> None:
+        """Have `head` in the second store too; `kept` is what stands there and was compared."""
+        if self._heads is not None and head is not None and (kept is None or kept.size < head.size):
+            await asyncio.to_thread(self._heads.keep, head.note, kept)
 
     async def _show(self, head: Head, age: float) -> None:
         """Let readers have the head, after its witnesses had their chance."""

@@ -13,7 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from consent_audit.hashing import TILE_HEIGHT, TILE_WIDTH, Fetch, Node, TreeBuilder, edge_tiles, root, tile_span
 
 _SIGNED = text("select size, root, note from ledger_head order by size desc limit 1")
-_NEWEST = text("select size, root, note from ledger_checkpoint where stage = :stage order by size desc limit 1")
+# A ledger that was continued under a new name no longer shows heads under the old one.
+_NEWEST = text(
+    "select size, root, note from ledger_checkpoint where stage = :stage"
+    " and starts_with(note, (select split_part(vkey, '+', 1) || chr(10) from ledger_key order by idx desc limit 1))"
+    " order by size desc limit 1"
+)
 _STAGED = text("select exists (select from ledger_head_stage where stage = :stage and size = :size)")
 _STAGE = text("insert into ledger_head_stage (stage, size) values (:stage, :size) on conflict do nothing")
 _PUBLISHED = text("select exists (select from ledger_head where size >= :first and size < :last)")

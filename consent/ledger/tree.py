@@ -35,9 +35,11 @@ class RolledBack(Unavailable):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            "数据库落后于已签名的检查点（恢复了旧备份，或丢失了末尾记录），已停止签名和写入。请恢复到最新状态（时间点恢复或备库）。",
+            "数据库落后于已签名的检查点（恢复了旧备份，或丢失了末尾记录），已停止签名和写入。请恢复到最新状态（时间点恢复或备库）；"
+            "确已无法找回的，见 deploy/README.md。",
             f"{what}: an old backup was restored, or its tail was lost. Nothing is signed or recorded, because a second history under the"
-            " same name would refute the ledger for ever. Bring back the newest state (point-in-time recovery, or the standby).",
+            " same name would refute the ledger for ever. Bring back the newest state (point-in-time recovery, or the standby);"
+            " if it is lost for good, deploy/README.md says how the ledger goes on under a new name.",
         )
 
 

@@ -44,6 +44,10 @@ _HEAD = text(
     "select clock_timestamp() as clock, (select max(size) from ledger_head) as signed, head.* from (select) as one"
     " left join lateral (select idx, leaf, time from ledger_record order by idx desc limit 1) as head on true"
 )
+_ORIGIN = text(
+    "select coalesce((select split_part(vkey, '+', 1) from ledger_key order by idx desc limit 1),"
+    " (select convert_from(bytes, 'UTF8')::json -> 'data' ->> 'origin' from ledger_record where idx = 0))"
+)
 _BLOB = text("insert into ledger_blob (sha256, media_type, body) values (:sha256, :media_type, :body) on conflict do nothing")
 
 
@@ -266,19 +270,18 @@ async def ensure_genesis(engine: AsyncEngine, origin: str) -> None:
         OtherLedger: it has begun under another origin.
         DatabaseUnavailable: nothing was changed, or as in `write`.
     """
-    found = await _origin(engine)
-    if found is None:
+    async with db.read(engine) as connection:
+        found = await origin_in_force(connection)
+    if not found:
         async with write(engine) as transaction:
             if transaction.size == 0:
                 transaction.append(LedgerGenesis(origin=origin))
-        found = await _origin(engine)
+        async with db.read(engine) as connection:
+            found = await origin_in_force(connection)
     if found != origin:
-        raise OtherLedger(str(found), origin)
+        raise OtherLedger(found, origin)
 
 
-async def _origin(engine: AsyncEngine) -> str | None:
-    async with db.read(engine) as connection:
-        found = await connection.scalar(
-            text("select convert_from(bytes, 'UTF8')::json -> 'data' ->> 'origin' from ledger_record where idx = 0")
-        )
-        return None if found is None else str(found)
+async def origin_in_force(connection: AsyncConnection) -> str:
+    """The name of the ledger: of its newest key, or before the first head that of the genesis record; empty before that."""
+    return str(await connection.scalar(_ORIGIN) or "")

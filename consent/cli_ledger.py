@@ -1,0 +1,108 @@
+"""`consent ledger …`: copies, keys, readers, and what an operator does when a key changes or a database was lost."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from consent.command import read_settings, with_database
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger: export, publish, keys, readers."""
+
+
+@ledger.command("export")
+@click.argument("file", type=_FILE)
+def ledger_export(file: Path) -> None:
+    """Write the tile tree (checkpoint, tile/, tile/entries/, blobs/) to FILE as tar."""
+    from consent.ledger.copies import export  # noqa: PLC0415
+
+    click.echo(f"{with_database(read_settings(), lambda engine: export(engine, file))} records")
+
+
+@ledger.command("publish")
+@click.argument("directory", type=_DIRECTORY)
+def ledger_publish(directory: Path) -> None:
+    """Write the tile tree into DIRECTORY, safe against a crash at any moment."""
+    from consent.ledger.copies import publish  # noqa: PLC0415
+
+    click.echo(f"{with_database(read_settings(), lambda engine: publish(engine, directory))} records")
+
+
+@ledger.command("keygen")
+@click.argument("file", type=_FILE)
+@click.option("--origin", required=True, help="The ledger's name: the schema-less URL prefix of /ledger.")
+def ledger_keygen(file: Path, origin: str) -> None:
+    """Make the ledger's Ed25519 key in FILE (mode 0600) and print the verifier key that auditors need."""
+    from consent.ledger.keys import generate_key  # noqa: PLC0415
+
+    try:
+        click.echo(generate_key(file, origin))
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists; a key is never overwritten") from None
+
+
+@ledger.command("auditor-token")
+@click.argument("name")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True)
+def ledger_auditor_token(name: str, days: int) -> None:
+    """Make a reader's token for entries and blobs; it is shown once."""
+    from consent.ledger.service import create_auditor_token  # noqa: PLC0415
+
+    click.echo(with_database(read_settings(), lambda engine: create_auditor_token(engine, name, days)))
+
+
+@ledger.command("rotate-key")
+def ledger_rotate_key() -> None:
+    """Sign from now on with the next key (CONSENT_LEDGER_NEXT_…), which every server must hold already; print its verifier key."""
+    from consent.ledger.rotation import rotate  # noqa: PLC0415
+    from consent.ledger.setup import log_keys  # noqa: PLC0415
+
+    async def work(engine: "AsyncEngine") -> tuple[int, str]:
+        return await rotate(engine, log_keys(settings))
+
+    settings = read_settings()
+    index, vkey = with_database(settings, work)
+    click.echo(f"record {index}\n{vkey}")
+
+
+@ledger.command("adopt-heads")
+def ledger_adopt_heads() -> None:
+    """Begin an empty CONSENT_HEAD_STORE with the newest head of the database; only where the store is new, never after a restore."""
+    from consent.ledger.continuing import adopt  # noqa: PLC0415
+    from consent.ledger.setup import head_store  # noqa: PLC0415
+
+    settings = read_settings()
+    heads = head_store(settings)
+    if heads is None:
+        raise click.ClickException("set CONSENT_HEAD_STORE to the new directory")
+    click.echo(f"{with_database(settings, lambda engine: adopt(engine, heads))} records")
+
+
+@ledger.command("continue")
+@click.argument("lost", type=_DIRECTORY)
+def ledger_continue(lost: Path) -> None:
+    """Go on under a new name after signed records were lost for good. LOST is the head store of the old name.
+
+    CONSENT_LEDGER_ORIGIN, the key and CONSENT_HEAD_STORE are those of the new name. Read deploy/README.md first.
+    """
+    from consent.ledger.continuing import continue_ledger  # noqa: PLC0415
+    from consent.ledger.heads import HeadStore  # noqa: PLC0415
+    from consent.ledger.setup import log_keys  # noqa: PLC0415
+    from consent.ledger.writer import origin_in_force  # noqa: PLC0415
+
+    async def work(engine: "AsyncEngine") -> int:
+        async with engine.connect() as connection:
+            before = await origin_in_force(connection)
+        return await continue_ledger(engine, HeadStore(lost, before), log_keys(settings)[0])
+
+    settings = read_settings()
+    click.echo(f"record {with_database(settings, work)}")
