@@ -37,6 +37,7 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
     identifier    the enterprise's 统一社会信用代码
     service       single, or bulk: pushed for a region or a trade, without looking at any one enterprise's grant
     channel       the way that the data will go, as the caller says: None or platform; department_direct
+    operator      who at the institution asks, and branch where, in the institution's own words; no rule looks at them
     request_key   SHA-256(client || 0 || request_id), None without request_id
     request_hash  SHA-256 of the canonical request
     """
@@ -61,6 +62,8 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
     request_hash: bytes
     service: str = "single"
     channel: str | None = None
+    operator: str | None = None
+    branch: str | None = None
 
     @property
     def attested(self) -> Attested:

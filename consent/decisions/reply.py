@@ -5,8 +5,6 @@ The caller gets its own words back; the ledger gets registered ids, catalogue wo
 
 import base64
 import functools
-import hashlib
-import os
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -17,6 +15,7 @@ from consent.decisions.answers import CheckAnswer, ItemAnswer
 from consent.decisions.codes import solutions
 from consent.decisions.model import UNKNOWN, Asked, Decided, Facts
 from consent.ledger import events, parts
+from consent.ledger.evidence import Evidence
 
 _encode = msgspec.json.Encoder().encode
 _MOST_UNCOUNTED = 256
@@ -47,8 +46,8 @@ def error_body(status: int, code: str, zh: str, en: str) -> bytes:
     return _encode({"decision": False, "context": {"error": {"status": status, "message": en, "code": code, "zh": zh, "en": en}}})
 
 
-def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecided:
-    """The record's data."""
+def decided_event(decided: Decided, catalogue: Catalogue, evidence: Evidence) -> events.AccessDecided:
+    """The record's data. The caller's own references stand in it as digests; `evidence` takes what they were."""
     check, facts, answer = decided.check, decided.facts, decided.answer
     institution = facts.institution
     known_purpose = check.purpose in catalogue.purposes or check.purpose in catalogue.not_financing
@@ -63,7 +62,9 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         action=check.action if check.action in catalogue.vocabulary.actions else UNKNOWN,  # type: ignore[arg-type]
         purpose=check.purpose if known_purpose else UNKNOWN,
         product=check.product if check.product is None or check.product in products else UNKNOWN,
-        loan=_digest(check.loan),
+        loan=evidence.commit_optional("loan", check.loan),
+        operator=evidence.commit_optional("operator", check.operator),
+        branch=evidence.commit_optional("branch", check.branch),
         model=check.model if check.model is None or facts.model_items is not None else UNKNOWN,
         processor=check.processor if check.processor is None or check.processor in named else UNKNOWN,
         via=tuple(dict.fromkeys(name if name in named or name in facts.conduits else UNKNOWN for name in check.via)),
@@ -71,7 +72,7 @@ def decided_event(decided: Decided, catalogue: Catalogue) -> events.AccessDecide
         channel=check.channel if check.channel in {None, "platform", "department_direct"} else UNKNOWN,  # type: ignore[arg-type]
         data_from=check.data_from,
         data_to=check.data_to,
-        request=_digest(check.request_id),
+        request=evidence.commit_optional("request", check.request_id),
         ticket=check.ticket if facts.ticket is None or facts.ticket.known else UNKNOWN,
         told=_told(facts, products),
         items=tuple(_decided_item(item, asked, catalogue) for asked, item in zip(check.items, answer.items, strict=True)),
@@ -138,13 +139,6 @@ def _fields(fields: Iterable[str], item: str, catalogue: Catalogue) -> tuple[str
     """Field codes of the item; all others together stand once as `unknown`."""
     known = catalogue.field_codes.get(item, ())
     return tuple(dict.fromkeys(field if field in known else UNKNOWN for field in fields))
-
-
-def _digest(text: str | None) -> str | None:
-    """A caller's own reference as SHA-256(salt || text) under a fresh salt that is kept nowhere: nobody can try numbers against it."""
-    if text is None:
-        return None
-    return base64.urlsafe_b64encode(hashlib.sha256(os.urandom(32) + text.encode()).digest()).decode().rstrip("=")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -40,7 +40,7 @@ class _Wire(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
 
 
 class SubjectProperties(_Wire, frozen=True):
-    """Who at the institution asks. Accepted for the caller's own logs; nothing here depends on it."""
+    """Who at the institution asks. No decision depends on it; the ledger holds it as a salted digest, opened in a dispute."""
 
     operator: Text | None = None
     branch: Text | None = None

@@ -39,6 +39,7 @@ from consent.errors import (
 )
 from consent.grants.model import Detail
 from consent.ledger.events import AccessDecided, encode
+from consent.ledger.evidence import Evidence
 from consent.ledger.in_force import Superseded
 from consent.ledger.writer import write
 from consent.parties.access import AnyChecker, Caller, Checker
@@ -171,14 +172,15 @@ class DecisionService:
 
     async def _record(self, judge: Judge, pendings: Sequence[Pending], decided: Sequence[Decided]) -> list[Pending]:
         """Commit what still holds, then answer it; returns the rest."""
-        events = [encode(decided_event(one, judge.catalogue)) for one in decided]
+        evidence = [Evidence() for _ in decided]
+        events = [encode(decided_event(one, judge.catalogue, kept)) for one, kept in zip(decided, evidence, strict=True)]
         async with write(self._engine, ahead=True) as transaction:
             changes = await store.changes(transaction, decided)
             ours = {"policy": judge.revision, "catalogue": judge.catalogue.version}
             if any(ours[kind] != version for kind, version in changes.in_force.items()):
                 raise Superseded
             standing = [n for n in range(len(decided)) if n not in changes.checks | changes.refused]
-            indexes = [transaction.append_encoded(AccessDecided.TYPE, events[n]) for n in standing]
+            indexes = [transaction.append_encoded(AccessDecided.TYPE, events[n], evidence[n]) for n in standing]
             if standing:
                 await store.insert(transaction, [decided[n] for n in standing], indexes)
         self._facts.forget(changes.institutions)
@@ -226,6 +228,7 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         Checker.of(caller)  # refuses the missing scope
         raise Forbidden("只能为本机构查询。", "This client may only ask for its own institution.")
     why, asked, context = evaluation.action.properties, evaluation.resource.properties, evaluation.context
+    who = evaluation.subject.properties
     fields = asked.fields or {}
     return Check(
         client=caller.client_id,
@@ -246,6 +249,8 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         ticket=context.ticket,
         request_key=None if context.request_id is None else hashlib.sha256(f"{caller.client_id}\0{context.request_id}".encode()).digest(),
         request_hash=canonical_hash(evaluation),
+        operator=None if who is None else who.operator,
+        branch=None if who is None else who.branch,
     )
 
 

@@ -319,6 +319,8 @@ class AccessDecided(Event, frozen=True):
     purpose: Word
     product: Id | None
     loan: Digest | None
+    operator: Digest | None
+    branch: Digest | None
     model: Id | None
     processor: Id | None
     via: Annotated[tuple[Id, ...], Meta(max_length=16)]
@@ -348,6 +350,17 @@ class AccessDelivered(Event, frozen=True):
     index: Count
     platform: Id
     items: Annotated[tuple[DeliveredItem, ...], Meta(max_length=64)]
+
+
+class RecordRedacted(Event, frozen=True):
+    """What stood behind the digests of these records was deleted, so that nobody can open them any more; the records stand.
+
+    `erasure`: because the subject demanded it. `retention`: because nothing demands to keep it any longer.
+    """
+
+    TYPE: ClassVar[str] = "record.redacted"
+    records: Annotated[tuple[Count, ...], Meta(max_length=2000)]
+    reason: Literal["erasure", "retention"]
 
 
 class ReportRead(Event, frozen=True):

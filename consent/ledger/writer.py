@@ -30,6 +30,8 @@ from consent import db, metrics
 from consent.clock import truncate
 from consent.errors import DatabaseUnavailable, ServiceError, Unavailable
 from consent.ledger.events import Event, LedgerGenesis, encode
+from consent.ledger.evidence import COLUMNS as EVIDENCE_COLUMNS
+from consent.ledger.evidence import Evidence
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, assemble_record, format_time
 
@@ -121,19 +123,20 @@ class LedgerTransaction:
     receipts    one for each record appended, in order
     """
 
-    __slots__ = ("_prev", "_records", "_time_text", "connection", "receipts", "size", "time")
+    __slots__ = ("_evidence", "_prev", "_records", "_time_text", "connection", "receipts", "size", "time")
 
     def __init__(self, connection: AsyncConnection, time: datetime, size: int, prev: bytes) -> None:
         self.connection = connection
         self.time = time
         self.size = size
+        self._evidence: list[tuple[object, ...]] = []
         self.receipts: list[Receipt] = []
         self._time_text = format_time(time)
         self._prev = prev
         self._records: list[bytes] = []
 
-    def append(self, event: Event) -> int:
-        """Stage a record; it is written when the transaction ends without an error.
+    def append(self, event: Event, *evidence: Evidence) -> int:
+        """Stage a record and what stands behind its digests; they are written when the transaction ends without an error.
 
         Returns:
             Its index.
@@ -141,13 +144,14 @@ class LedgerTransaction:
         Raises:
             msgspec.ValidationError: the event holds a value that its type does not allow.
         """
-        return self.append_encoded(event.TYPE, encode(event))
+        return self.append_encoded(event.TYPE, encode(event), *evidence)
 
-    def append_encoded(self, kind: str, data: bytes) -> int:
+    def append_encoded(self, kind: str, data: bytes, *evidence: Evidence) -> int:
         """Stage a record whose `data` came from `events.encode` before the lock was taken, so that the lock is held shorter."""
         index = self.size + len(self._records)
         if (index == 0) != (kind == LedgerGenesis.TYPE):
             raise RuntimeError("record 0, and no other, is ledger.genesis: call ensure_genesis first")
+        self._evidence += [one.row(index, place) for place, one in enumerate(evidence) if one]
         record = assemble_record(index, self._prev, self._time_text, kind, data)
         self._prev = leaf_hash(record)
         self._records.append(record)
@@ -177,6 +181,8 @@ class LedgerTransaction:
             raise
 
     async def _write(self) -> None:
+        if self._evidence:
+            await self.copy("evidence", EVIDENCE_COLUMNS, self._evidence)
         """All staged records."""
         if self._records:
             rows = [(receipt.index, receipt.leaf, self.time, record) for receipt, record in zip(self.receipts, self._records, strict=True)]

@@ -4,7 +4,6 @@ A request is judged as a whole before anybody sees it: what it asks beyond its p
 solution per detail, and the refusal is recorded. What passes is stored exactly as judged, so the page cannot show less than is granted.
 """
 
-import hashlib
 import re
 import secrets
 from collections.abc import Container, Sequence
@@ -24,6 +23,7 @@ from consent.grants.details import parse_details
 from consent.grants.model import Detail
 from consent.grants.records import ledger_detail
 from consent.ledger import events, parts
+from consent.ledger.evidence import Evidence
 from consent.ledger.in_force import check_in_force
 from consent.ledger.writer import write
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
@@ -32,7 +32,6 @@ from consent.oauth.dpop import JKT
 from consent.oauth.errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType
 from consent.oauth.form import Form, check_names, required
 from consent.oauth.jar import read_request_object
-from consent.oauth.jose import b64url_encode
 from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, RequestJudge
 from consent.oauth.store import secret_hash
 from consent.parties import service as parties
@@ -213,14 +212,14 @@ def _told(judgement: Judgement) -> list[dict[str, object]]:
 async def _record_refusal(
     engine: AsyncEngine, catalogue: Catalogue, client: RegisteredClient, request_id: str, details: Sequence[Detail], judgement: Judgement
 ) -> None:
-    salt = secrets.token_bytes(32)  # kept nowhere, so that equal identifiers of two requests do not look alike
+    evidence = Evidence()
     event = events.GrantRequestRefused(
         request=request_id,
         institution=client.institution_id,
         client=client.id,
         verdicts=tuple(
-            _recorded(detail, verdict, catalogue, judgement.products, b64url_encode(hashlib.sha256(salt + detail.name.encode()).digest()))
-            for detail, verdict in zip(details, judgement.verdicts, strict=True)
+            _recorded(detail, verdict, catalogue, judgement.products, evidence.commit(f"verdicts.{n}.identifier_digest", detail.name))
+            for n, (detail, verdict) in enumerate(zip(details, judgement.verdicts, strict=True))
         ),
         excess=judgement.excess,
         policy=judgement.policy,
@@ -229,7 +228,7 @@ async def _record_refusal(
     data = events.encode(event)
     async with write(engine) as tx:
         await check_in_force(tx.connection, catalogue=catalogue.version, policy=judgement.policy)
-        tx.append_encoded(event.TYPE, data)
+        tx.append_encoded(event.TYPE, data, evidence)
 
 
 def _recorded(detail: Detail, verdict: Verdict, catalogue: Catalogue, products: Container[str], identifier_digest: str) -> parts.Verdict:

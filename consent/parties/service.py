@@ -4,9 +4,6 @@ Each takes the ledger's open transaction, changes state and stages its record in
 and may do several. Names and codes stay in the database: a record holds registered ids and catalogue words only.
 """
 
-import hashlib
-import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from consent.clock import format_instant
 from consent.errors import Conflict, InvalidRequest, NotFound
 from consent.ledger import events, parts
+from consent.ledger.evidence import Evidence
 from consent.ledger.writer import LedgerTransaction
 from consent.parties import store
 from consent.parties.access import PLATFORM_KINDS, SCOPES
@@ -223,8 +221,8 @@ async def register_subject(
 ) -> Subject:
     """Register an enterprise, self-employed person, co-operative or, without a code, a natural person.
 
-    The record holds a commitment: SHA-256 of 32 fresh random bytes and the identifier. The bytes are kept nowhere, so the ledger
-    proves that and when somebody registered, and never who.
+    The record holds a commitment to the identifier, never the identifier: the ledger proves that and when somebody registered, and who it
+    was only as long as the salt is kept beside it (docs/decisions/0006-personal-data.md).
 
     Raises:
         InvalidRequest: `uscc.invalid`, `subject.kind_mismatch`, a malformed name.
@@ -234,7 +232,8 @@ async def register_subject(
     subject = Subject(id=uuid4(), kind=kind, uscc=uscc, name=parse_name(name), level=level, status="active", version=1)
     if not await store.insert_subject(tx.connection, subject):
         raise Conflict("该统一社会信用代码已登记。", "This code is registered.", code="subject.registered")
-    tx.append(events.SubjectRegistered(commitment=_commitment(subject), kind=kind, level=level))
+    evidence, commitment = _committed(subject, "commitment")
+    tx.append(events.SubjectRegistered(commitment=commitment, kind=kind, level=level), evidence)
     return subject
 
 
@@ -263,13 +262,15 @@ async def change_subject(
     await store.update_subject(tx.connection, subject)
     if subject.kind == "person":
         await store.raise_versions_of_linked(tx.connection, subject.id)
-    tx.append(events.SubjectChanged(commitment=_commitment(subject), kind=subject.kind, level=subject.level, status=subject.status))
+    evidence, commitment = _committed(subject, "commitment")
+    tx.append(events.SubjectChanged(commitment=commitment, kind=subject.kind, level=subject.level, status=subject.status), evidence)
     return subject
 
 
-def _commitment(subject: Subject) -> str:
-    digest = hashlib.sha256(secrets.token_bytes(32) + subject.identifier.encode("ascii")).digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+def _committed(subject: Subject, member: str) -> tuple[Evidence, str]:
+    """What is kept for a member that commits to the subject, and the commitment."""
+    evidence = Evidence(subject.id)
+    return evidence, evidence.commit(member, subject.identifier)
 
 
 async def link_person(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: UUID, role: LinkRole) -> None:
@@ -286,7 +287,7 @@ async def link_person(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: 
     if not await store.insert_link(tx.connection, person_id, enterprise_id, role, tx.time):
         raise Conflict("该关联已登记。", "This link stands already.", code="link.registered")
     await store.raise_version(tx.connection, [person_id, enterprise_id])
-    tx.append(events.SubjectLinked(person=_commitment(person), enterprise=_commitment(enterprise), role=role))
+    _record_link(tx, events.SubjectLinked, person, enterprise, role)
 
 
 async def end_link(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: UUID, role: LinkRole) -> None:
@@ -300,7 +301,13 @@ async def end_link(tx: LedgerTransaction, *, person_id: UUID, enterprise_id: UUI
     if person is None or enterprise is None or not await store.end_link(tx.connection, person_id, enterprise_id, role, tx.time):
         raise NotFound("没有这项关联。", "No such link.")
     await store.raise_version(tx.connection, [person_id, enterprise_id])
-    tx.append(events.SubjectUnlinked(person=_commitment(person), enterprise=_commitment(enterprise), role=role))
+    _record_link(tx, events.SubjectUnlinked, person, enterprise, role)
+
+
+def _record_link(tx: LedgerTransaction, kind: type[events.SubjectLinked], person: Subject, enterprise: Subject, role: LinkRole) -> None:
+    hers, person_commitment = _committed(person, "person")
+    its, enterprise_commitment = _committed(enterprise, "enterprise")
+    tx.append(kind(person=person_commitment, enterprise=enterprise_commitment, role=role), hers, its)
 
 
 def _no_subject() -> NotFound:

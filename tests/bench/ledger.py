@@ -110,6 +110,8 @@ def _event() -> AccessDecided:
         purpose="pre_loan",
         product="tax-loan-01",
         loan=None,
+        operator=None,
+        branch=None,
         model=None,
         processor=None,
         via=(),

@@ -67,7 +67,7 @@ SAMPLES: list[events.Event] = [
     events.GrantRevoked(**GRANT), events.GrantSuspended(**GRANT), events.GrantResumed(**GRANT),
     events.AccessDecided(
         id="a", institution="unknown", platform=None, client="c-1", subject="unknown", action="query", purpose="marketing", product=None,
-        loan=DIGEST, model="unknown", processor="agent-1", via=("credit-link",), service="single",
+        loan=DIGEST, operator=DIGEST, branch=None, model="unknown", processor="agent-1", via=("credit-link",), service="single",
         channel="department_direct", data_from="2025-01-01", data_to=None, request=None,
         ticket="unknown", told=parts.Told(
             verified=True, terminal="unregistered", loan=parts.LoanTold(phase="applied", product=None), uncounted=("g",)
@@ -76,6 +76,7 @@ SAMPLES: list[events.Event] = [
         attested="platform", uses=(parts.Use(grant="g", identifier="d1", period="2026-11", used=1),), policy="p", catalogue="c",
     ),
     events.AccessDelivered(decision="a", index=0, platform="platform-1", items=(parts.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
+    events.RecordRedacted(records=(0, 41), reason="erasure"),
     events.ReportRead(report="r", reader="s-1", from_=AT, to=AT, format="csv", first=0, last=None, sha256=SHA),
 ]  # fmt: skip
 

@@ -56,6 +56,16 @@ create table ledger_blob (
   media_type text  not null,
   body       bytea not null
 );
+-- What stands behind the digests of records: salts come from secret and member (consent/ledger/evidence.py). Deleted by `consent subject erase`.
+create table evidence (
+  idx     bigint   not null,                               -- the record
+  place   smallint not null,                               -- tells parties of one record apart
+  owner   uuid,                                            -- the subject; null: references of the caller's own
+  secret  bytea    not null check (octet_length(secret) = 32),
+  members json     not null,                               -- value by member
+  primary key (idx, place)
+);
+create index evidence_by_owner on evidence (owner) where owner is not null;
 -- Bearer tokens of auditors (hash only).
 create table auditor_token (
   hash       bytea primary key check (octet_length(hash) = 32),

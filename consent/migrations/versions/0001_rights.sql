@@ -27,6 +27,6 @@ grant select, insert, update on all tables in schema public to consent_app;
 grant delete on used_jti, access_token, refresh_token, authorization_code, pushed_request, session, product to consent_app;
 revoke update on ledger_record, ledger_node, ledger_head, ledger_head_stage, ledger_cosignature, ledger_key, ledger_blob from consent_app;
 revoke insert, update on ledger_checkpoint from consent_app;
-revoke update on server_secret, pseudonym, decision, delivery, grant_history, activation, policy_proposal, policy_approval from consent_app;
+revoke update on server_secret, evidence, pseudonym, decision, delivery, grant_history, activation, policy_proposal, policy_approval from consent_app;
 grant update (redeemed_by) on decision to consent_app;
 revoke insert, update on alembic_version from consent_app;
