@@ -292,8 +292,16 @@ class Checkpoint:
         """Read a note's text as a checkpoint.
 
         Raises:
-            MalformedNote: not origin, size and root, each in its one spelling.
+            MalformedNote: not origin, size and root, each in its one spelling, or an empty tree with another root.
         """
+        checkpoint = cls.parse_lines(text)
+        if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+            raise MalformedNote("checkpoint: size 0 with a root that is not the empty tree's")
+        return checkpoint
+
+    @classmethod
+    def parse_lines(cls, text: str) -> Self:
+        """As `parse`, for a witness, which tells an impossible tree from lines that are none."""
         lines = text.split("\n")
         if len(lines) < 4 or lines[-1] != "" or "" in lines[:-1]:
             raise MalformedNote("checkpoint: want the lines origin, size and root")
@@ -304,8 +312,6 @@ class Checkpoint:
             raise MalformedNote("checkpoint: size or root in a spelling that is not allowed") from error
         if len(root) != HASH_BYTES:
             raise MalformedNote("checkpoint: root is not 32 bytes")
-        if size == 0 and root != EMPTY_ROOT:
-            raise MalformedNote("checkpoint: size 0 with a root that is not the empty tree's")
         return cls(lines[0], size, root, tuple(lines[3:-1]))
 
 

@@ -25,7 +25,6 @@ class Statements:
 
     def __init__(self, checkpoint: Checkpoint, report: Report) -> None:
         self.documents: dict[str, int] = {}
-        self.redacted: set[str] = set()
         self.rotations: list[tuple[int, Verifier, Verifier]] = []
         """Index of the record, the key before and the key from there on."""
         self._origin = ""
@@ -113,9 +112,6 @@ class Statements:
         numbers = named if isinstance(named, list) and all(isinstance(number, int) for number in named) else [index]
         if sorted(set(numbers)) != numbers or any(number >= index for number in numbers):
             self._add("record.redaction", index, "does not name records before it in their order")
-        for digest in data.get("blobs") or ():
-            self._bounded(len(self.redacted))
-            self.redacted.add(str(digest))
 
     def _bounded(self, length: int) -> None:
         if length >= MAX_DOCUMENTS:

@@ -193,14 +193,11 @@ class _Run:
 
     def _documents(self, audit: Audit) -> None:
         for digest, index in sorted(audit.statements.documents.items()):
-            if digest in audit.statements.redacted:
-                continue
             place = f"blobs/{digest}"
             try:
                 found = self._document(place)
             except Missing:
-                message = f"record {index} names this document, but it is not there and was not redacted"
-                self._report.add("blob.missing", place, message, index)
+                self._report.add("blob.missing", place, f"record {index} names this document, but it is not there", index)
             except Malformed as error:
                 self._report.add(error.code, place, "is larger than a document can be", index)
             else:
