@@ -1,9 +1,11 @@
 """Changes of the story of replay_world, each with the event that is to blame afterwards and the code with which the replay says so."""
 
 from datetime import timedelta
+from hashlib import sha256
 
 from replay_world import (
     BANK,
+    CATALOGUE,
     CHECKED,
     CONDUIT,
     FAR,
@@ -128,6 +130,29 @@ def _platform(**members: object) -> Change:
     return _put("redeemed", "redeemed", "platform.changed", party(PLATFORM, "platform", **members))
 
 
+POLICY, LIST, NOBODY = sha256(b"bundle").hexdigest(), sha256(CATALOGUE).hexdigest(), "policy.not_approved"
+
+
+def _activation(approvers: tuple[str, ...], named: tuple[str, ...] = ("anna", "omar"), approved: str = POLICY) -> Change:
+    """Another activation of the same bundle, at the end; blamed is the first record that is not as it must be."""
+
+    def mutate(told: Story) -> str:
+        for staff, role in (("anna", "operator"), ("omar", "operator"), ("rita", "regulator")):
+            told.append(Event(staff, "staff.registered", {"staff": staff, "role": role}))
+        proposal = {"revision": "p-1", "sha256": POLICY}
+        more = {"signed_by": "key-1", "catalogue": "c-1", "replaces": "p-1", "staff": "anna"}
+        told.append(Event("proposal", "policy.proposed", proposal | more))
+        index = at(told, "proposal")
+        for n, staff in enumerate(approvers):
+            told.append(Event(f"approval {n}", "policy.approved", {"proposal": index, "staff": staff} | proposal | {"sha256": approved}))
+        told.append(Event("activation", "policy.activated", proposal | {"approvers": named}))
+        if approved != POLICY:
+            return "approval 0"
+        return f"approval {len(approvers) - 1}" if len(approvers) > 1 else "activation"
+
+    return mutate
+
+
 TAX_PERMIT = {"grant": "g-1", "identifier": "d1"}
 MUTATIONS = {
     # ---- who may ask
@@ -161,6 +186,18 @@ MUTATIONS = {
     # ---- what was in force
     "another policy": (_set("denied", policy="p-2"), "decision.not_in_force"),
     "another catalogue": (_set("open", catalogue="c-2"), "decision.not_in_force"),
+    "a policy without approvers": (
+        _put("ticket", "new", "policy.activated", {"revision": "p-1", "sha256": POLICY, "approvers": []}),
+        NOBODY,
+    ),
+    "a catalogue without approvers": (
+        _put("ticket", "new", "catalogue.activated", {"version": "c-1", "sha256": LIST, "approvers": []}),
+        NOBODY,
+    ),
+    "approved by one": (_activation(("anna", "anna")), "policy.approver"),
+    "approved by a regulator": (_activation(("anna", "rita")), "policy.approver"),
+    "approved for other bytes": (_activation(("anna", "omar"), approved=LIST), "policy.proposal"),
+    "approvers who did not": (_activation(("anna",), named=("anna", "omar")), NOBODY),
     # ---- openly shared, or by a model
     "not openly shared": (_line("open", item=TAX, fields=[f"{TAX}.01"]), "permit.not_open"),
     "an identity document": (_line("open", fields=[f"{OPEN}.03"]), "permit.not_open"),

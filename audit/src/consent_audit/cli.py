@@ -14,9 +14,14 @@ from consent_audit.errors import BadKey, BadPolicy, CannotCheck, Refuted
 from consent_audit.export import exporting
 from consent_audit.policy import Policy
 from consent_audit.prove import add_check_proof, add_prove
+from consent_audit.replay.command import add_arguments as add_replay
+from consent_audit.replay.command import examiner
+from consent_audit.replay.command import show as show_replayed
+from consent_audit.replay.run import Replayed
 from consent_audit.report import Report, Verdict
-from consent_audit.sources import open_source
+from consent_audit.sources import Source, open_source
 from consent_audit.verify import Options, verify
+from consent_audit.witness_http import add_witness
 
 USAGE = 2
 _PROGRESS_SECONDS = 0.5
@@ -39,8 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(command)
     command.add_argument("file", type=Path, metavar="FILE", help="the archive to write")
     command.set_defaults(run=_export)
+    command = commands.add_parser(
+        "replay", help="verify a ledger, rebuild its state from the records, and name each permit that they do not cover", epilog=epilog
+    )
+    _add_run(command)
+    add_replay(command)
+    command.set_defaults(run=_replay)
     add_prove(commands)
     add_check_proof(commands)
+    add_witness(commands)
     return parser
 
 
@@ -66,18 +78,31 @@ def _export(arguments: argparse.Namespace) -> int:
     return _show(report, arguments)
 
 
+def _replay(arguments: argparse.Namespace) -> int:
+    found: list[Replayed] = []
+    report = _examine(arguments, run=examiner(arguments.at, found))
+    if not found:
+        return _show(report, arguments)
+    print(show_replayed(found[0], at=arguments.at, as_json=arguments.json), flush=True)
+    return found[0].verdict
+
+
 def _show(report: Report, arguments: argparse.Namespace) -> int:
     print(json.dumps(report.as_json(), ensure_ascii=False, indent=2) if arguments.json else _text(report), flush=True)
     return report.verdict
 
 
-def _examine(arguments: argparse.Namespace, keep: Callable[[str, bytes], None] | None = None) -> Report:
+def _examine(
+    arguments: argparse.Namespace,
+    keep: Callable[[str, bytes], None] | None = None,
+    run: Callable[[Source, Policy, Options], Report] = verify,
+) -> Report:
     trust, token, path = trust_of(arguments), token_of(arguments), arguments.state or state.default_path()
     report = Report("none", trust.logs[0].verifier.vkey if len(trust.logs) == 1 else None, trust)
     try:
         state.check_writable(path)
         with open_source(arguments.source, token) as source, _Progress(shown=arguments.progress or sys.stderr.isatty()) as progress:
-            report = verify(source, trust, Options(remember=partial(state.load, path), keep=keep, progress=progress))
+            report = run(source, trust, Options(remember=partial(state.load, path), keep=keep, progress=progress))
         _remember(report, trust, path)
     except CannotCheck as error:
         report.unchecked.append(str(error))
@@ -149,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
+    except CannotCheck as error:
+        print(f"consent-audit: {error}", file=sys.stderr)
     except (Usage, BadKey, BadPolicy) as error:
         print(f"consent-audit: {error}", file=sys.stderr)
         return USAGE

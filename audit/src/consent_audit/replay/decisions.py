@@ -40,16 +40,18 @@ def decide(state: State, index: int, time: str, data: Data) -> None:
 
 def _check_sound(state: State, index: int, data: Data, permits: int) -> None:
     """What the record says of itself agrees with itself, and with what is in force."""
-    lines = data["items"]
     wish = _WISH.get(data["action"], "permit")
-    full = all(line["outcome"] == wish and not line["withheld"] for line in lines)
+    full, codes = True, set[str]()
+    for line in data["items"]:
+        if line["codes"]:
+            codes.update(line["codes"])
+        if line["outcome"] != wish or line["withheld"]:
+            full = False
+            if line["outcome"] == "deny" and (line["basis"] or line["grant"] or line["fields"] or line["withheld"] or not line["codes"]):
+                state.fault("decision.unsound", index, f"{line['item']}: a denial that gives something, or no reason")
     outcome = "none" if not permits else "full" if full else "partial"
-    codes = sorted({code for line in lines for code in line["codes"]})
-    if not lines or data["decision"] != (outcome == "full") or data["outcome"] != outcome or data["codes"] != codes:
+    if data["decision"] != (outcome == "full") or data["outcome"] != outcome or data["codes"] != sorted(codes):
         state.fault("decision.unsound", index, "its answers as a whole and by item contradict each other")
-    for line in lines:
-        if line["outcome"] == "deny" and (line["basis"] or line["grant"] or line["fields"] or line["withheld"] or not line["codes"]):
-            state.fault("decision.unsound", index, f"{line['item']}: a denial that gives something, or no reason")
     if data["policy"] != state.policy or state.catalogue is None or data["catalogue"] != state.catalogue.version:
         state.fault("decision.not_in_force", index, "was made under a policy or catalogue that was not in force")
     attested = "institution" if data["platform"] is None else "platform" if data["ticket"] is None else "ticket"
@@ -145,33 +147,29 @@ def _check_grant(state: State, index: int, time: str, data: Data, line: Data, ne
 
 def _beyond(state: State, time: str, data: Data, line: Data, grant: Grant, detail: Detail) -> list[str]:
     """Why this grant does not cover this line, in words."""
-    found: list[str] = []
-
-    def unless(held: object, reason: str) -> None:
-        if not held:
-            found.append(reason)
-
-    unless((grant.institution, grant.subject) == (data["institution"], data["subject"]), "is of another institution or enterprise")
-    unless(grant.status == "active", "is suspended")
-    unless(time < detail.valid_until, f"expired at {detail.valid_until}")
-    unless(detail.item == line["item"], f"is for {detail.item}")
-    unless(detail.purpose == data["purpose"], f"is for the purpose {detail.purpose}")
-    unless(data["action"] in _COVERS.get(detail.action, {detail.action}), f"is for the action {detail.action}")
-    unless((grant.by == "person") == (line["basis"] == "person"), f"was given by the {grant.by}")
     assert state.catalogue is not None  # noqa: S101 - the caller found the item in it
-    unless(grant.by in state.catalogue.items[line["item"]].grantors, f"was given by the {grant.by}, whose item it is not")
-    unless(data["told"]["verified"], "the enterprise was not verified")
-    unless(line["grant"] not in data["told"]["uncounted"], "did not count, by the record's own word")
-    if detail.product is not None:
-        party = state.parties[data["institution"]]
-        purposes, profile = party.products.get(detail.product, (frozenset[str](), None))
-        unless(data["product"] in {None, detail.product}, f"is for the product {detail.product}")
-        unless(data["purpose"] in purposes and (profile is None or line["item"] in profile), f"product {detail.product} does not need it")
-    unless(set(data["via"]) <= set(detail.via), "names no such conduit")
-    unless(data["processor"] in {None, detail.processor}, "names no such processor")
-    if detail.data_from is not None:
-        for day in (data["data_from"], data["data_to"]):
-            unless(day is None or detail.data_from <= day, f"reaches back to {detail.data_from} only")
-    if detail.per is not None:
-        unless(state.used_before(detail, time) < detail.most, f"was used {detail.most} times per {detail.per} already")
-    return found
+    told, since = data["told"], detail.data_from
+    conditions = (
+        (grant.institution == data["institution"] and grant.subject == data["subject"], "is of another institution or enterprise"),
+        (grant.status == "active", "is {0.status}"),
+        (time < detail.valid_until, "expired at {1.valid_until}"),
+        (detail.item == line["item"], "is for {1.item}"),
+        (detail.purpose == data["purpose"], "is for the purpose {1.purpose}"),
+        (data["action"] == detail.action or data["action"] in _COVERS.get(detail.action, ()), "is for the action {1.action}"),
+        ((grant.by == "person") == (line["basis"] == "person"), "was given by the {0.by}, and the record says otherwise"),
+        (grant.by in state.catalogue.items[line["item"]].grantors, "was given by the {0.by}, whose item it is not"),
+        (told["verified"], "counts for nothing while the enterprise is not verified"),
+        (not told["uncounted"] or line["grant"] not in told["uncounted"], "did not count, by the record's own word"),
+        (detail.product is None or _for_product(state, data, line["item"], detail.product), "is for the product {1.product}"),
+        (not data["via"] or set(data["via"]) <= set(detail.via), "names no such conduit"),
+        (data["processor"] is None or data["processor"] == detail.processor, "names no such processor"),
+        (since is None or ((data["data_from"] or since) >= since and (data["data_to"] or since) >= since), "begins at {1.data_from}"),
+        (detail.per is None or state.used_before(detail, time) < detail.most, "was used {1.most} times per {1.per} already"),
+    )
+    return [reason.format(grant, detail) for held, reason in conditions if not held]
+
+
+def _for_product(state: State, data: Data, item: str, product: str) -> bool:
+    """Whether what was granted for a product serves this decision, which names that product or none."""
+    purposes, profile = state.parties[data["institution"]].products.get(product, (frozenset[str](), None))
+    return data["product"] in {None, product} and data["purpose"] in purposes and (profile is None or item in profile)

@@ -1,5 +1,7 @@
 """The life of a grant: requested, approved within its request, and from then on only ever less."""
 
+from sys import intern
+
 from consent_audit.replay.state import Data, State
 from consent_audit.replay.values import Detail, Grant
 
@@ -43,7 +45,7 @@ def approve(state: State, index: int, time: str, data: Data) -> None:
         )
     if data["version"] != 1:
         state.fault("grant.version", index, f"grant {grant_id} begins with version {data['version']}")
-    details = {entry["identifier"]: Detail.read(entry) for entry in data["details"]}
+    details = {intern(entry["identifier"]): Detail.read(entry) for entry in data["details"]}
     if not details or len(details) != len(data["details"]):
         state.fault("grant.details", index, f"grant {grant_id} has no details, or two with one identifier")
     for identifier, detail in details.items():
@@ -53,7 +55,7 @@ def approve(state: State, index: int, time: str, data: Data) -> None:
         if asked is not None:
             _check_request(state, index, data, asked)
     if details:
-        state.keep_grant(grant_id, Grant(institution, data["subject"], data["by"], 1, "active", details, {}, index))
+        state.keep_grant(grant_id, Grant(intern(institution), data["subject"], intern(data["by"]), 1, "active", details, index))
 
 
 def _check_detail(state: State, index: int, identifier: str, detail: Detail, by: str, time: str) -> None:
@@ -126,8 +128,8 @@ def narrow(state: State, index: int, time: str, data: Data) -> None:  # noqa: AR
     removed, remaining = set(data["removed"]), set(data["remaining"])
     if not removed or not remaining or removed & remaining or removed | remaining != set(grant.details):
         state.fault("grant.details", index, f"grant {data['grant']} is not left with what it had less what was removed")
-    for identifier in removed & set(grant.details):
-        grant.ended[identifier] = grant.details.pop(identifier)
+    ended = {identifier: grant.details.pop(identifier) for identifier in sorted(removed & set(grant.details))}
+    grant.ended = {**(grant.ended or {}), **ended}
 
 
 def revoke(state: State, index: int, time: str, data: Data) -> None:  # noqa: ARG001

@@ -5,7 +5,7 @@ from functools import partial
 
 from consent_audit.errors import CannotCheck
 from consent_audit.record import Record
-from consent_audit.replay import decisions, grants, parties, tickets
+from consent_audit.replay import decisions, grants, in_force, parties, tickets
 from consent_audit.replay.state import Data, State
 from consent_audit.report import Finding
 
@@ -13,8 +13,10 @@ MAX_FINDINGS = 10_000
 """Contradictions kept in full; the rest is counted."""
 
 _HANDLERS: dict[str, Callable[[State, int, str, Data], None]] = {
-    "catalogue.activated": parties.activate_catalogue,
-    "policy.activated": parties.activate_policy,
+    "catalogue.activated": in_force.activate_catalogue,
+    "policy.proposed": in_force.propose,
+    "policy.approved": in_force.approve,
+    "policy.activated": in_force.activate_policy,
     "institution.registered": partial(parties.register_party, platform=False),
     "institution.changed": partial(parties.change_party, platform=False),
     "platform.registered": partial(parties.register_party, platform=True),

@@ -1,7 +1,5 @@
-"""Institutions, platforms, clients, staff, and what is in force."""
+"""Institutions, platforms, clients and staff."""
 
-from consent_audit.errors import CannotCheck
-from consent_audit.replay.catalogue import Catalogue
 from consent_audit.replay.state import Data, State
 from consent_audit.replay.values import PLATFORMS, Client, Party
 
@@ -14,23 +12,7 @@ _NEXT = {
 }
 
 
-def activate_catalogue(state: State, index: int, time: str, data: Data) -> None:  # noqa: ARG001 (all handlers are called alike)
-    """From here on this catalogue is in force."""
-    try:
-        state.catalogue = Catalogue.parse(state.blob(data["sha256"]))
-    except CannotCheck:
-        state.catalogue = None
-        raise
-    if state.catalogue.version != data["version"]:
-        state.fault("catalogue.version", index, "names another version than its document has")
-
-
-def activate_policy(state: State, index: int, time: str, data: Data) -> None:  # noqa: ARG001
-    """From here on this bundle is in force."""
-    state.policy = data["revision"]
-
-
-def register_party(state: State, index: int, time: str, data: Data, *, platform: bool) -> None:  # noqa: ARG001
+def register_party(state: State, index: int, time: str, data: Data, *, platform: bool) -> None:  # noqa: ARG001 (all handlers are called alike)
     """A new institution or platform."""
     if data["institution"] in state.parties:
         state.fault("party.repeated", index, f"registers {data['institution']} a second time")

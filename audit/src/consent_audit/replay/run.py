@@ -60,8 +60,8 @@ class Replayed:
             return f"COULD NOT CHECK: {machine.unchecked[0]}; no permit is proven covered or uncovered beyond that."
         return (
             f"COVERED: each of the {counts['permits']} permits among {counts['decisions']} decisions in {machine.size} records was allowed"
-            " at its position by the records before it; on the operator's word alone: who is registered by real name, which person is linked"
-            " to which enterprise, terminals and loans; that denials were right is for `consent ledger replay --policies`."
+            " at its position by the records before it; on the operator's word alone: who is registered by real name, which person is"
+            " linked to which enterprise, terminals and loans; whether denials were right is for the policies to say."
         )
 
     def as_json(self) -> dict[str, Any]:

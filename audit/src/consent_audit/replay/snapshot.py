@@ -40,8 +40,7 @@ def snapshot(machine: Machine) -> dict[str, Any]:
 
 
 def _grant(name: str, grant: Grant, time: str) -> dict[str, Any]:
-    details = [(identifier, detail, "active") for identifier, detail in grant.details.items()]
-    details += [(identifier, detail, "revoked") for identifier, detail in grant.ended.items()]
+    details = sorted(grant.everything().items(), key=lambda part: int(part[0][1:]))
     return {
         "grant": name,
         "institution": grant.institution,
@@ -50,11 +49,26 @@ def _grant(name: str, grant: Grant, time: str) -> dict[str, Any]:
         "version": grant.version,
         "status": grant.status,
         "record": grant.index,
-        "details": [_detail(detail, status, time) for _, detail, status in sorted(details, key=lambda part: int(part[0][1:]))],
+        "details": [_detail(identifier, detail, time, held=identifier in grant.details) for identifier, detail in details],
     }
 
 
-def _detail(detail: Detail, status: str, time: str) -> dict[str, Any]:
-    lasting = "expired" if status == "active" and detail.valid_until <= time else status
-    used = None if detail.per is None else {"period": detail.period or None, "used": detail.used}
-    return {**detail.data, "status": lasting, "used": used}
+def _detail(identifier: str, detail: Detail, time: str, *, held: bool) -> dict[str, Any]:
+    counted = detail.per is not None
+    return {
+        "identifier": identifier,
+        "status": "revoked" if not held else "expired" if detail.valid_until <= time else "active",
+        "item": detail.item,
+        "action": detail.action,
+        "purpose": detail.purpose,
+        "product": detail.product,
+        "fields": sorted(detail.fields),
+        "necessity": detail.necessity,
+        "data_from": detail.data_from,
+        "valid_until": detail.valid_until,
+        "frequency": {"max": detail.most, "per": detail.per} if counted else None,
+        "retention_days": detail.retention_days,
+        "via": list(detail.via),
+        "processor": detail.processor,
+        "used": {"period": detail.period or None, "used": detail.used} if counted else None,
+    }

@@ -44,6 +44,7 @@ class State:
         self.forget = forget
         self.catalogue: Catalogue | None = None
         self.policy: str | None = None
+        self.proposals: dict[int, Any] = {}
         self.parties: dict[str, Party] = {}
         self.clients: dict[str, Client] = {}
         self.staff: dict[str, tuple[str, str]] = {}

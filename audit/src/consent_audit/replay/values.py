@@ -1,11 +1,23 @@
 """What a replay keeps, as plain values: parties, clients, grants, tickets. No rule is applied here."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 PLATFORMS = frozenset({"platform", "accounting_platform", "tax_gateway", "department"})
 """Kinds that have `platform.*` records and may ask for others."""
 STANDING = ("applied", "active", "rectifying", "suspended", "cancelled")
+
+
+@lru_cache(maxsize=4096)
+def _shared(fields: tuple[str, ...]) -> frozenset[str]:
+    """Many grants name the same fields; they share one set of them."""
+    return frozenset(map(intern, fields))
+
+
+def _interned(text: str | None) -> str | None:
+    return None if text is None else intern(text)
 
 
 @dataclass(slots=True)
@@ -79,7 +91,8 @@ class Detail:
     most: int
     via: tuple[str, ...]
     processor: str | None
-    data: dict[str, Any]
+    necessity: str
+    retention_days: int | None
     period: str = ""
     used: int = 0
 
@@ -88,18 +101,19 @@ class Detail:
         """A detail as granted."""
         frequency = data["frequency"]
         return cls(
-            item=data["item"],
-            action=data["action"],
-            purpose=data["purpose"],
-            product=data["product"],
-            fields=frozenset(data["fields"]),
-            data_from=data["data_from"],
+            item=intern(data["item"]),
+            action=intern(data["action"]),
+            purpose=intern(data["purpose"]),
+            product=_interned(data["product"]),
+            fields=_shared(tuple(data["fields"])),
+            data_from=_interned(data["data_from"]),
             valid_until=data["valid_until"],
-            per=None if frequency is None else frequency["per"],
+            per=None if frequency is None else intern(frequency["per"]),
             most=0 if frequency is None else frequency["max"],
             via=tuple(data["via"]),
-            processor=data["processor"],
-            data=data,
+            processor=_interned(data["processor"]),
+            necessity=intern(data["necessity"]),
+            retention_days=data["retention_days"],
         )
 
     def counted(self, period: str) -> int:
@@ -117,13 +131,17 @@ class Grant:
     version: int
     status: str
     details: dict[str, Detail]
-    ended: dict[str, Detail]
     index: int
+    ended: dict[str, Detail] | None = None
+
+    def everything(self) -> dict[str, Detail]:
+        """All details, also those that were taken back."""
+        return {**self.details, **(self.ended or {})}
 
     @property
     def last(self) -> str:
         """The instant from which no detail is valid."""
-        return max(detail.valid_until for detail in (*self.details.values(), *self.ended.values()))
+        return max(detail.valid_until for detail in self.everything().values())
 
 
 @dataclass(slots=True)
