@@ -50,8 +50,8 @@ async def readyz(
 def _warnings(signer: Signer) -> Iterator[str]:
     error = signer.failure
     if error is not None:
-        why = f"{error.code}: {error.en} {error.zh}" if isinstance(error, ServiceError) else type(error).__name__
-        yield f"warning: no checkpoint is signed at present: {why}"
+        # The code alone: a message may name a file or a command, and who reads this is not known.
+        yield f"warning: no checkpoint is signed at present: {error.code if isinstance(error, ServiceError) else 'error'}; the log says why"
     if signer.cosigning is not None:
         for name, trouble in sorted(signer.cosigning.trouble.items()):
             yield f"warning: witness {name} does not cosign: {trouble}"
