@@ -1,6 +1,7 @@
 """A populated world for each test; after it the whole ledger is read again and held against the rules that it must keep."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.db import create_engine
 from consent.decisions.engine import PolicyEngine, RegopyEngine
+from consent.decisions.replay.service import rerun
 from consent.decisions.service import DecisionService
 
 
@@ -22,12 +24,16 @@ def policy() -> Iterator[RegopyEngine]:
 
 
 @pytest.fixture
-async def world(engine: AsyncEngine, ledger: None) -> AsyncIterator[World]:
-    """Registered parties. Afterwards no record may contradict those before it."""
+async def world(engine: AsyncEngine, policy: RegopyEngine, ledger: None) -> AsyncIterator[World]:
+    """Registered parties. Afterwards no record may contradict those before it, and the policies answer every decision as they did."""
     made = World(engine)
     await made.populate()
     yield made
     replay(await made.records())
+    outcome = await rerun(engine, lambda _: nullcontext(policy))
+    assert (outcome.findings, outcome.unchecked, outcome.unreadable) == ([], [], {})
+    assert made.behind == bool(outcome.differences), outcome.differences
+    assert outcome.unanswered == []
 
 
 @pytest.fixture

@@ -10,18 +10,20 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from sample_parties import public_jwks
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from stdnum.cn import uscc
 
 from consent.catalogue.load import load
 from consent.decisions import schema
-from consent.decisions.bundle import load_bundle
+from consent.decisions.bundle import MEDIA_TYPE, load_bundle
 from consent.decisions.engine import RegopyEngine
 from consent.decisions.service import DecisionService
 from consent.grants import service as grants
 from consent.grants.details import parse_details
 from consent.grants.model import Actor, Grant, Notice
+from consent.ledger.events import CatalogueActivated, PolicyActivated
 from consent.ledger.writer import write
 from consent.parties import service as parties
 from consent.parties.access import Caller
@@ -30,6 +32,7 @@ from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, Record, decode_record
 
 CATALOGUE = load()
+BUNDLE = load_bundle(CATALOGUE)
 TAX = "N21-03-04"
 STATUS = "N21-03-02"
 OPEN = "N21-01-01"
@@ -86,13 +89,14 @@ def evaluation(enterprise: str, items: Sequence[str] = (TAX,), **options: Any) -
 
 @dataclass
 class World:
-    """The parties of one test."""
+    """The parties of one test. `behind`: it changed facts behind the ledger, to make time pass; no replay can know of it."""
 
     engine: AsyncEngine
     enterprise: str = field(default_factory=new_uscc)
     enterprise_id: UUID | None = None
     person_id: UUID | None = None
     policy: RegopyEngine | None = None
+    behind: bool = False
 
     async def populate(self) -> None:
         """Two banks with a product, two platforms, an enterprise and its legal representative."""
@@ -101,6 +105,10 @@ class World:
         product = Product(code="tax-loan", name_zh="税贷", name_en="Tax loan", purposes=("pre_loan",))
         async with write(self.engine) as tx:
             await tx.put_blob("text/plain", _NOTICE)
+            listed = await tx.put_blob("application/json", CATALOGUE.to_json())
+            tx.append(CatalogueActivated(version=CATALOGUE.version, sha256=listed, approvers=()))
+            bundled = await tx.put_blob(MEDIA_TYPE, BUNDLE.blob())
+            tx.append(PolicyActivated(revision=BUNDLE.revision, sha256=bundled, signed_by=None, approvers=()))
             for name, kind, scopes in (
                 ("bank-a", "bank", ("check", "grants")),
                 ("bank-b", "bank", ("check", "grants")),
@@ -128,10 +136,9 @@ class World:
         self.enterprise_id, self.person_id = company.id, person.id
 
     async def _client(self, tx: Any, institution: str, scopes: tuple[str, ...]) -> None:
-        statement = text(
-            "insert into client (id, institution_id, name, jwks, scopes) values (:id, :institution, :id, '{\"keys\": []}', :scopes)"
+        await parties.register_client(
+            tx, client_id=f"{institution}-client", institution_id=institution, name=institution, jwks=public_jwks(), scopes=scopes
         )
-        await tx.connection.execute(statement, {"id": f"{institution}-client", "institution": institution, "scopes": list(scopes)})
 
     async def grant(self, *items: str, institution: str = "bank-a", by: str = "enterprise", **options: Any) -> Grant:
         """The enterprise (or its person) grants these items."""
@@ -202,4 +209,4 @@ async def ask(service: DecisionService, who: Caller, enterprise: str, items: Seq
 
 def rego() -> RegopyEngine:
     """The product's policies, in this process."""
-    return RegopyEngine(load_bundle(CATALOGUE), threads=2)
+    return RegopyEngine(BUNDLE, threads=2)

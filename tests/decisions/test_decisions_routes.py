@@ -216,7 +216,9 @@ async def test_delivery_is_recorded_once(client: Any, world: World, served: tupl
     assert reply.status_code == 200
     record = (await world.records("access.delivered"))[-1]
     assert record.index == reply.json()["ledger"]["index"]
-    assert record.data == {"decision": served[1], "platform": "platform-a", "items": [{"item": TAX, "fields": [f"{TAX}.01"]}]}
+    index = next(found.index for found in await world.records("access.decided") if found.data["id"] == served[1])
+    items = [{"item": TAX, "fields": [f"{TAX}.01"]}]
+    assert record.data == {"decision": served[1], "index": index, "platform": "platform-a", "items": items}
     for again in served:
         assert (await post(client, DELIVERIES, "platform", delivery(again, f"{TAX}.01"))).status_code == 409
 

@@ -100,6 +100,7 @@ async def test_ticket_lasts_five_minutes(service: DecisionService, world: World,
     async with owner_engine.begin() as connection:
         row = (await connection.execute(text("select created_at, ticket_until from decision"))).one()
         await connection.execute(text("update decision set ticket_until = created_at"))
+    world.behind = True
     assert row.ticket_until - row.created_at == timedelta(minutes=5)
     assert (await ask(service, PLATFORM, world.enterprise, ticket=permit["id"]))["context"]["codes"] == ["ticket.invalid"]
 

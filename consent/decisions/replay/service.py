@@ -1,0 +1,205 @@
+"""The two use cases: `rerun` under the policies of the time, `dryrun` under new ones. Both stream the ledger once."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from consent import db
+from consent.decisions.answers import CheckAnswer
+from consent.decisions.bundle import Bundle, BundleError
+from consent.decisions.engine import PolicyEngine
+from consent.decisions.facts import policy_input
+from consent.decisions.replay.compare import Difference, differences, undecided
+from consent.decisions.replay.past import PastDecision, Rebuilder
+from consent.decisions.replay.records import LedgerReader
+from consent.errors import PolicyUnavailable
+
+BATCH = 256
+IN_FLIGHT = 3
+"""Batches that the engine may have before the next one is built."""
+MAX_DIFFERENCES = 10_000
+
+
+class Span(Struct, frozen=True):
+    """Which decisions are wanted: by index and by time, both ends included; None is open."""
+
+    first: int | None = None
+    last: int | None = None
+    begin: str | None = None
+    end: str | None = None
+
+    def __contains__(self, place: tuple[int, str]) -> bool:
+        index, time = place
+        return (
+            (self.first is None or self.first <= index)
+            and (self.last is None or index <= self.last)
+            and (self.begin is None or self.begin <= time)
+            and (self.end is None or time < self.end)
+        )
+
+
+class Outcome(Struct, kw_only=True):
+    """What a run found.
+
+    records      read
+    judged       decisions asked again, and answered
+    differences  items answered otherwise, the first MAX_DIFFERENCES of them; all are counted in `changes`
+    undecided    recorded as policy.unavailable: there is no answer to compare
+    unanswered   the engine gave no answer now
+    unreadable   by revision: decisions whose policies this release cannot run, with the reason
+    findings     what the replay of the records alone refuses, with the record
+    """
+
+    records: int = 0
+    judged: int = 0
+    undecided: int = 0
+    unanswered: list[int] = []
+    differences: list[Difference] = []
+    changes: Counter[str] = msgspec.field(default_factory=Counter)
+    revisions: Counter[str] = msgspec.field(default_factory=Counter)
+    unreadable: dict[str, str] = {}
+    told: Counter[str] = msgspec.field(default_factory=Counter)
+    findings: list[tuple[int, str, str]] = []
+    unchecked: list[str] = []
+
+    def note(self, difference: Difference) -> None:
+        """Count a difference, and keep it if there is room."""
+        self.changes[difference.change] += 1
+        if len(self.differences) < MAX_DIFFERENCES:
+            self.differences.append(difference)
+
+
+Engines = Callable[[Bundle], AbstractAsyncContextManager[PolicyEngine]]
+"""Makes an engine for a bundle; see `engines.engine_for`."""
+_EngineOf = Callable[[LedgerReader, str], Awaitable[PolicyEngine | None]]
+
+
+async def rerun(database: AsyncEngine, engines: Engines | None, span: Span | None = None) -> Outcome:
+    """Rebuild the state from all records and judge each decision again by the revision that was in force at its place.
+
+    Args:
+        engines: makes an engine for a bundle; None only rebuilds the state.
+
+    Raises:
+        NoEngine: there is nothing to judge with.
+        LedgerUnsound: the records are no chain.
+        DatabaseUnavailable: they cannot be read.
+    """
+    outcome = Outcome()
+    async with AsyncExitStack() as stack:
+        running: dict[str, PolicyEngine | None] = {}
+
+        async def engine_of(reader: LedgerReader, revision: str) -> PolicyEngine | None:
+            if revision not in running:
+                try:
+                    bundle = await reader.bundle(revision)
+                except (BundleError, KeyError) as error:
+                    outcome.unreadable[revision] = str(error) if isinstance(error, BundleError) else "no record activated it"
+                    running[revision] = None
+                else:
+                    assert engines is not None  # noqa: S101 - else nobody asks
+                    running[revision] = await stack.enter_async_context(engines(bundle))
+            return running[revision]
+
+        await _run(database, outcome, None if engines is None else engine_of, span or Span())
+    return outcome
+
+
+async def dryrun(database: AsyncEngine, bundle: Bundle, engines: Engines, span: Span | None = None) -> Outcome:
+    """Judge past decisions by `bundle`, as if it had been in force.
+
+    Raises:
+        NoEngine, LedgerUnsound, DatabaseUnavailable: see `rerun`.
+    """
+    outcome = Outcome()
+    async with engines(bundle) as engine:
+
+        async def always(reader: LedgerReader, revision: str) -> PolicyEngine | None:  # noqa: ARG001 - whatever decided then
+            return engine
+
+        await _run(database, outcome, always, span or Span())
+    return outcome
+
+
+async def _run(database: AsyncEngine, outcome: Outcome, engine_of: _EngineOf | None, span: Span) -> None:
+    async with db.read(database) as connection:
+        reader = LedgerReader(connection)
+        rebuilder = Rebuilder(reader.blob, reader.recall)
+        questions = _Questions(outcome)
+        async for record in reader.records():
+            outcome.records += 1
+            past = rebuilder.take(record, wanted=engine_of is not None and (record.index, record.time) in span)
+            if past is None or engine_of is None:
+                continue
+            _note_told(outcome, past)
+            if undecided(past.data):
+                outcome.undecided += 1
+                continue
+            outcome.revisions[past.policy] += 1
+            engine = await engine_of(reader, past.policy)
+            if engine is not None:
+                await questions.ask(engine, past)
+        await questions.finish()
+        machine = rebuilder.machine
+        outcome.findings = [(found.index or 0, found.code, found.message) for found in machine.findings]
+        outcome.unchecked = machine.unchecked
+
+
+def _note_told(outcome: Outcome, past: PastDecision) -> None:
+    """Count what was taken from the record's own word."""
+    told = past.data["told"]
+    outcome.told["not_verified"] += not told["verified"]
+    outcome.told["loan"] += told["loan"] is not None
+    outcome.told["uncounted"] += bool(told["uncounted"])
+    outcome.told["terminal"] += told["terminal"] != "unregistered"
+
+
+class _Questions:
+    """Batches on their way to an engine and back, in order."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._engine: PolicyEngine | None = None
+        self._batch: list[PastDecision] = []
+        self._flying: deque[asyncio.Task[None]] = deque()
+
+    async def ask(self, engine: PolicyEngine, past: PastDecision) -> None:
+        if engine is not self._engine or len(self._batch) >= BATCH:
+            await self._send()
+            self._engine = engine
+        self._batch.append(past)
+
+    async def finish(self) -> None:
+        await self._send()
+        while self._flying:
+            await self._flying.popleft()
+
+    async def _send(self) -> None:
+        if self._engine is not None and self._batch:
+            self._flying.append(asyncio.create_task(_judge(self._outcome, self._engine, self._batch)))
+        self._batch = []
+        while len(self._flying) > IN_FLIGHT:
+            await self._flying.popleft()
+
+
+async def _judge(outcome: Outcome, engine: PolicyEngine, batch: list[PastDecision]) -> None:
+    inputs = [policy_input(str(n), past.check, past.facts) for n, past in enumerate(batch)]
+    try:
+        raw = await engine.decide(inputs)
+        answers = msgspec.convert(raw, list[CheckAnswer])
+    except (PolicyUnavailable, msgspec.ValidationError):
+        if len(batch) == 1:
+            outcome.unanswered.append(batch[0].index)
+            return
+        for past in batch:  # one that cannot be answered must not hide its neighbours
+            await _judge(outcome, engine, [past])
+        return
+    for past, answer in zip(batch, answers, strict=True):
+        outcome.judged += 1
+        for difference in differences(past.index, past.data, answer):
+            outcome.note(difference)
