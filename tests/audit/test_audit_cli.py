@@ -144,7 +144,7 @@ def test_accident_is_never_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def break_down(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "verify", break_down)
+    monkeypatch.setattr(cli, "open_source", break_down)
     assert run(tar(tmp_path, FILES)) == 3
     assert "could not check (ZeroDivisionError)" in capsys.readouterr().err
 
@@ -337,6 +337,13 @@ def test_strange_peers(response: bytes, code: int) -> None:
     """A broken connection, a redirect or an error is no verdict; a checkpoint that is none is one."""
     with answering(response) as url:
         assert run(url) == code
+
+
+def test_endless_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A checkpoint beyond its bound is malformed, whether it is met first or later."""
+    with answering(HEAD + b"\r\n" + b"x" * 70_000) as url:
+        assert run(url, "--json") == 1
+    assert [found["code"] for found in json.loads(capsys.readouterr().out)["findings"]] == ["checkpoint.malformed"]
 
 
 def test_redirect_is_not_followed() -> None:

@@ -22,6 +22,7 @@ MAX_SINGLE_MEMBERS = 200_000
 """Partial tiles and blobs that one archive may hold."""
 _OCTAL = re.compile(rb" *([0-7]{1,11})[ \x00]*")
 _NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", re.ASCII)
+_CHECKPOINTS = frozenset({"checkpoint", "checkpoint.witnessed"})
 _BLOB = re.compile(r"blobs/[0-9a-f]{64}", re.ASCII)
 
 
@@ -144,7 +145,7 @@ class TarIndex:
             tile = None
         if tile is not None and tile.width == TILE_WIDTH:
             self._enter_full(tile, start, size)
-        elif tile is not None or name == "checkpoint" or _BLOB.fullmatch(name):
+        elif tile is not None or name in _CHECKPOINTS or _BLOB.fullmatch(name):
             if name in self._single:
                 raise CannotCheck(f"archive: {name} stands in it twice")
             if len(self._single) >= MAX_SINGLE_MEMBERS:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from consent_audit import state
 from consent_audit.arguments import Usage, add_json, add_source, add_trust, token_of, trust_of
-from consent_audit.errors import BadKey, BadPolicy, CannotCheck, Refuted
+from consent_audit.errors import BadKey, BadPolicy, CannotCheck, Malformed, Refuted
 from consent_audit.export import exporting
 from consent_audit.policy import Policy
 from consent_audit.prove import add_check_proof, add_prove
@@ -107,7 +107,8 @@ def _examine(
     except CannotCheck as error:
         report.unchecked.append(str(error))
     except Refuted as error:
-        report.add("checkpoint.inconsistent", "checkpoint", str(error))
+        code = "checkpoint.malformed" if isinstance(error, Malformed) else "checkpoint.inconsistent"
+        report.add(code, "checkpoint", str(error))
     return report
 
 

@@ -79,11 +79,10 @@ class Statements:
         if data.get("before") != self._origin:
             self._add("genesis.origin", index, "continues a ledger that this is not")
         size = data.get("size")
-        if not isinstance(size, int) or size <= index:
+        if isinstance(size, int) and size > index:
+            self._report.lost.append(f"record {index} says that the records {index} to {size - 1} of {self._origin} were lost")
+        else:
             self._add("ledger.continued", index, "says that a tail was lost, and names none")
-        self._report.lost.append(
-            f"record {index} says that the records {index} to {size}, that one not counted, of {self._origin} were lost"
-        )
         # The new origin began with a key of its own, which no key of the old one put in force.
         self._origin = str(data.get("origin"))
         self.rotations = []

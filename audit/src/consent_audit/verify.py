@@ -75,12 +75,11 @@ class _Run:
     def run(self) -> None:
         # The witnessed one is read first: a log that grows meanwhile then never shows it larger than the checkpoint.
         witnessed = self._witnessed()
-        note = self._source.read("checkpoint", MAX_NOTE_BYTES)
         try:
+            note = self._source.read("checkpoint", MAX_NOTE_BYTES)
             checkpoint, trusted = self._open(note)
         except Refuted as error:
-            code = "checkpoint.signature" if isinstance(error, BadSignature) else "checkpoint.malformed"
-            self._report.add(code, "checkpoint", str(error))
+            self._report.add(_checkpoint_code(error), "checkpoint", str(error))
             return
         self._report.checkpoint, self._report.note, self._report.key = checkpoint, note.decode("utf-8"), trusted.vkey
         self._report.seen = seen = self._options.remember(trusted)
@@ -157,6 +156,9 @@ class _Run:
             return self._source.read(WITNESSED, MAX_NOTE_BYTES)
         except Missing:
             return None
+        except Malformed as error:
+            self._report.add("checkpoint.malformed", WITNESSED, str(error))
+            return None
 
     def _anchor(self, audit: Audit, notes: dict[str, bytes | None], trusted: Verifier) -> None:
         """Find the largest checkpoint shown that a quorum cosigned and that this tree extends."""
@@ -167,7 +169,7 @@ class _Run:
             try:
                 cosigned = policy.open(note) if note is not None else None
             except Refuted as error:
-                self._report.add("checkpoint.signature", place, str(error))
+                self._report.add(_checkpoint_code(error), place, str(error))
                 continue
             if cosigned is not None and cosigned.quorum and self._extends(audit, place, cosigned.checkpoint, "its witnesses cosigned"):
                 self._report.anchor = cosigned
@@ -216,6 +218,10 @@ class _Run:
         for chunk in chunks:
             state.update(chunk)
         return state.hexdigest()
+
+
+def _checkpoint_code(error: Refuted) -> str:
+    return "checkpoint.signature" if isinstance(error, BadSignature) else "checkpoint.malformed"
 
 
 def _size(note: bytes | None) -> set[int]:
