@@ -290,17 +290,17 @@ def _same_purpose(case: Case, grant: Case) -> bool:
 
 def _in_range(case: Case, grant: Case, rules: Law) -> bool:
     """MIN-05: neither before the granted days nor further back than the purpose looks."""
-    first = grant["data_from"]
-    days = [day for day in (case["data_from"], case["data_to"]) if day is not None]
-    if first is not None and any(day < first for day in days):
-        return False
     years = rules.matrix[case["purpose"], grant["item"]].look_back_years
-    return case["data_from"] is None or case["data_from"] >= earliest(case["today"], years)
+    firsts = [first for first in (grant["data_from"], earliest(case["today"], years)) if first is not None]
+    days = [day for day in (case["data_from"], case["data_to"]) if day is not None]
+    return all(first <= day for first in firsts for day in days)
 
 
 def earliest(today: str, years: int) -> str:
-    """The same day so many years before; the 29th of February stays one, which in other years is after the 28th."""
-    return f"{int(today[:4]) - years:04}{today[4:]}"
+    """The same day so many years before; where that year has no 29th of February, the 1st of March."""
+    year, rest = int(today[:4]) - years, today[4:]
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return f"{year:04}-03-01" if rest == "-02-29" and not leap else f"{year:04}{rest}"
 
 
 def _given(case: Case, item: Item, requested: set[str], offered: set[str], given: set[str], held: Case | None, rules: Law) -> Case:
