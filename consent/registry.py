@@ -16,6 +16,7 @@ from consent.ledger.writer import write
 from consent.parties import accounts, service
 from consent.parties.access import StaffRole
 from consent.parties.model import ClientStatus, Institution, InstitutionChange, LinkRole, SubjectKind, SubjectLevel, SubjectStatus
+from consent.parties.terminals import Terminal
 
 _LIMIT = 256 * 1024
 
@@ -28,6 +29,7 @@ class ClientDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name: str
     jwks: dict[str, Any] | None = None
     certificates: tuple[str, ...] = ()
+    terminals: tuple[Terminal, ...] = ()
     redirect_uris: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
 
@@ -38,6 +40,7 @@ class ClientChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     client_id: str
     jwks: dict[str, Any] | None = None
     certificates: tuple[str, ...] | None = None
+    terminals: tuple[Terminal, ...] | None = None
     redirect_uris: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
     status: ClientStatus | None = None

@@ -258,6 +258,7 @@ def _facts(
         pseudonym=pseudonym,
         grants=grants,
         uncounted=uncounted,
+        terminal=check.terminal,
         grants_version=int(row.grants_version or 0),
         loan=None if row.phase is None else Loan(row.phase, row.product, row.loan_version),
         model_items=row.model_items,

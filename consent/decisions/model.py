@@ -38,6 +38,7 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
     service       single, or bulk: pushed for a region or a trade, without looking at any one enterprise's grant
     channel       the way that the data will go, as the caller says: None or platform; department_direct
     operator      who at the institution asks, and branch where, in the institution's own words; no rule looks at them
+    terminal      whether the client's registered terminal asks from where it is registered
     request_key   SHA-256(client || 0 || request_id), None without request_id
     request_hash  SHA-256 of the canonical request
     """
@@ -64,6 +65,7 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
     channel: str | None = None
     operator: str | None = None
     branch: str | None = None
+    terminal: Literal["match", "mismatch", "unregistered"] = "unregistered"
 
     @property
     def attested(self) -> Attested:

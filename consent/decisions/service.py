@@ -43,6 +43,7 @@ from consent.ledger.evidence import Evidence
 from consent.ledger.in_force import Superseded
 from consent.ledger.writer import write
 from consent.parties.access import AnyChecker, Caller, Checker
+from consent.parties.terminals import standing
 
 log = logging.getLogger(__name__)
 
@@ -251,6 +252,7 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         request_hash=canonical_hash(evaluation),
         operator=None if who is None else who.operator,
         branch=None if who is None else who.branch,
+        terminal=standing(caller.terminals, context.terminal_id, caller.address),
     )
 
 

@@ -6,8 +6,10 @@ requests at once: it reads token, client and institution and uses up the proof's
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
+import msgspec
 from litestar import Request
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
@@ -25,6 +27,7 @@ from consent.oauth.profile import Profile
 from consent.oauth.proxies import CertificateRefused
 from consent.oauth.store import Mark, Presented, TokenInUse, secret_hash
 from consent.parties.access import AnyChecker, Caller, Checker, GrantClient, LoanReporter
+from consent.parties.terminals import Terminal
 
 AnyRequest = Request[Any, Any, Any]
 C = TypeVar("C", bound=Caller)
@@ -100,6 +103,8 @@ class Edge:
             institution_kind=found.institution_kind,
             scopes=frozenset(found.scopes),
             token_hash=token_hash,
+            terminals=_terminals(found.terminals),
+            address=self._proxies.address(request.scope) if found.terminals != "[]" else None,
         )
 
     def _proof(self, request: AnyRequest, token: str) -> Proof:
@@ -123,6 +128,11 @@ class Edge:
         if certificate is None:
             raise TokenRefused("invalid_token")
         return certificate.thumbprint
+
+
+@lru_cache(1024)
+def _terminals(text: str) -> tuple[Terminal, ...]:
+    return msgspec.json.decode(text, type=tuple[Terminal, ...])
 
 
 def _token(request: AnyRequest) -> tuple[bool, str]:

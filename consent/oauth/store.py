@@ -108,6 +108,7 @@ class TokenInUse:
     institution_kind: str
     scopes: tuple[str, ...]
     grant_id: str | None
+    terminals: str
     bound: bool
     fresh: bool
 
@@ -121,7 +122,7 @@ _USE = text("""
         with ordinality as a (token, name, value, jti, expires_at, n)
     ), live as (
       select a.n, a.jti, a.expires_at, coalesce(t.cnf->>a.name = a.value, false) as bound, t.client_id, t.scopes, t.grant_id,
-             c.institution_id, i.kind as institution_kind
+             cast(c.terminals as text) as terminals, c.institution_id, i.kind as institution_kind
         from asked a
         join access_token t on t.hash = a.token and t.revoked_at is null and t.expires_at > clock_timestamp()
         join client c on c.id = t.client_id and c.status = 'active'
@@ -132,7 +133,8 @@ _USE = text("""
       on conflict do nothing
       returning hash
     )
-    select live.n, live.jti, live.bound, live.client_id, live.scopes, live.grant_id, live.institution_id, live.institution_kind,
+    select live.n, live.jti, live.bound, live.client_id, live.scopes, live.grant_id, live.terminals,
+           live.institution_id, live.institution_kind,
            live.jti is null or marked.hash is not null as fresh
       from live left join marked on marked.hash = live.jti
      order by live.n
@@ -163,6 +165,7 @@ async def use_tokens(engine: AsyncEngine, batch: Sequence[Presented]) -> list[To
             institution_kind=row.institution_kind,
             scopes=tuple(row.scopes),
             grant_id=row.grant_id,
+            terminals=row.terminals,
             bound=row.bound,
             fresh=row.bound and (row.jti is None or _take(fresh, row.jti)),
         )

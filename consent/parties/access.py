@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
 from consent.errors import Forbidden
+from consent.parties.terminals import Address, Terminal
 
 SCOPES: frozenset[str] = frozenset({"grants", "check", "check:any", "loans"})
 """Everything that a client can be registered for (design §4)."""
@@ -31,6 +32,8 @@ class Caller:
     institution_kind  one of `consent.parties.model.InstitutionKind`
     scopes            the token's scopes, which are at most the client's
     token_hash        SHA-256 of the access token, to tell callers apart without holding the token
+    terminals         the client's registered terminals
+    address           whose connection it is; never logged or recorded
     """
 
     SCOPE: ClassVar[str | None] = None
@@ -41,6 +44,8 @@ class Caller:
     institution_kind: str
     scopes: AbstractSet[str]
     token_hash: bytes = field(repr=False)
+    terminals: tuple[Terminal, ...] = ()
+    address: Address | None = field(default=None, repr=False)
 
     @property
     def is_platform(self) -> bool:

@@ -20,6 +20,7 @@ from stdnum.cn import uscc as stdnum_uscc
 from consent.clock import to_ms
 from consent.errors import InvalidRequest
 from consent.ledger.words import InstitutionKind, InstitutionStatus
+from consent.parties.terminals import Terminal
 
 SubjectKind = Literal["enterprise", "sole_trader", "cooperative", "person"]
 SubjectLevel = Literal["registered", "real_name"]
@@ -305,6 +306,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     jwks          {"keys": […]}, checked by `consent.parties.jwks`; may be empty where certificates authenticate
     auth_method   the one way in which it proves who it is (RFC 7591 token_endpoint_auth_method)
     certificates  thumbprints, `x5t#S256`, checked by `consent.parties.certificates`
+    terminals     numbered devices and their networks; empty: none are registered, and any may ask
     scopes        the most that its tokens may carry, from `consent.parties.access.SCOPES`
     """
 
@@ -317,6 +319,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     auth_method: AuthMethod = "private_key_jwt"
     certificates: tuple[str, ...] = ()
+    terminals: tuple[Terminal, ...] = ()
     status: ClientStatus = "active"
     version: int = 1
 

@@ -35,6 +35,7 @@ from consent.parties.model import (
     parse_institution_id,
     parse_name,
 )
+from consent.parties.terminals import Terminal, check_terminals
 
 NO_KEYS: dict[str, Any] = {"keys": []}
 
@@ -118,6 +119,7 @@ async def register_client(
     redirect_uris: Iterable[str] = (),
     scopes: Iterable[str] = (),
     certificates: Iterable[str] = (),
+    terminals: Iterable[Terminal] = (),
 ) -> Client:
     """Register an institution's program by its public keys, or by its certificates.
 
@@ -125,7 +127,8 @@ async def register_client(
         certificates: PEM, one each; where there are any, they and not assertions are how the client authenticates (RFC 8705 §2.2).
 
     Raises:
-        InvalidRequest: a malformed id, name, key set (`jwks.invalid`, `jwks.private`), certificate, redirect address or scope.
+        InvalidRequest: a malformed id, name, key set (`jwks.invalid`, `jwks.private`), certificate, terminal, redirect address
+            or scope.
         NotFound: no such institution.
         Conflict: the client id is taken.
     """
@@ -140,6 +143,7 @@ async def register_client(
         jwks=jwks or NO_KEYS,
         redirect_uris=tuple(redirect_uris),
         scopes=tuple(scopes),
+        terminals=check_terminals(terminals),
         **_authentication(tuple(certificates)),
     )
     client, thumbprints = _checked_client(client)
@@ -157,6 +161,7 @@ async def change_client(
     redirect_uris: Iterable[str] | None = None,
     scopes: Iterable[str] | None = None,
     certificates: Iterable[str] | None = None,
+    terminals: Iterable[Terminal] | None = None,
     status: ClientStatus | None = None,
 ) -> Client:
     """Change keys, certificates, addresses, scopes or status; None leaves a member as it is. Its access tokens die at once.
@@ -176,6 +181,7 @@ async def change_client(
             jwks=client.jwks if jwks is None else jwks,
             redirect_uris=client.redirect_uris if redirect_uris is None else tuple(redirect_uris),
             scopes=client.scopes if scopes is None else tuple(scopes),
+            terminals=client.terminals if terminals is None else check_terminals(terminals),
             status=client.status if status is None else status,
             version=client.version + 1,
             **({} if certificates is None else _authentication(tuple(certificates))),

@@ -137,7 +137,8 @@ async def _put_models(connection: AsyncConnection, value: Institution) -> None:
 # ---------------------------------------------------------------- clients
 _CLIENT = text("""
     select c.id, c.institution_id, i.kind as institution_kind, c.name, cast(c.jwks as text) as jwks,
-           c.redirect_uris, c.scopes, c.auth_method, c.certificates, c.status, c.version
+           c.redirect_uris, c.scopes, c.auth_method, c.certificates, cast(c.terminals as text) as terminals,
+           c.status, c.version
       from client c join institution i on i.id = c.institution_id
      where c.id = :id
 """)
@@ -149,7 +150,8 @@ async def client(connection: AsyncConnection, client_id: str) -> Client | None:
     if row is None:
         return None
     values = dict(row._mapping)
-    values["jwks"] = msgspec.json.decode(values["jwks"])
+    for name in ("jwks", "terminals"):
+        values[name] = msgspec.json.decode(values[name])
     return msgspec.convert(values, Client)
 
 
@@ -161,15 +163,16 @@ def _client_values(value: Client) -> dict[str, Any]:
         "redirect_uris": list(value.redirect_uris),
         "scopes": list(value.scopes),
         "certificates": list(value.certificates),
+        "terminals": msgspec.json.encode(value.terminals).decode(),
     }
 
 
 async def insert_client(connection: AsyncConnection, value: Client) -> bool:
     """Whether the id is new."""
     statement = text("""
-        insert into client (id, institution_id, name, jwks, redirect_uris, scopes, auth_method, certificates, status, version)
+        insert into client (id, institution_id, name, jwks, redirect_uris, scopes, auth_method, certificates, terminals, status, version)
         values (:id, :institution_id, :name, cast(:jwks as jsonb), cast(:redirect_uris as text[]), cast(:scopes as text[]),
-                :auth_method, cast(:certificates as text[]), :status, :version)
+                :auth_method, cast(:certificates as text[]), cast(:terminals as jsonb), :status, :version)
         on conflict do nothing
         returning id
     """)
@@ -184,7 +187,7 @@ async def update_client(connection: AsyncConnection, value: Client) -> None:
     statement = text("""
         update client set name = :name, jwks = cast(:jwks as jsonb), redirect_uris = cast(:redirect_uris as text[]),
                scopes = cast(:scopes as text[]), auth_method = :auth_method,
-               certificates = cast(:certificates as text[]), status = :status, version = :version
+               certificates = cast(:certificates as text[]), terminals = cast(:terminals as jsonb), status = :status, version = :version
          where id = :id
     """)
     values = _client_values(value)

@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.errors import InvalidRequest
 from consent.ledger.writer import write
+from consent.oauth.access import Edge
 from consent.oauth.profile import Profile
 from consent.oauth.proxies import Proxies
 from consent.parties import service
 from consent.parties.certificates import certificate_thumbprint
+from consent.parties.terminals import Terminal
 
 PROXY, ELSEWHERE = ("192.0.2.1", 443), ("198.51.100.7", 443)
 PROFILE = Profile(proxies=Proxies.parse("192.0.2.0/24, 2001:db8::/32"))
@@ -233,3 +235,27 @@ async def test_suspended_client(engine: AsyncEngine, app: Any, own: x509.Certifi
     await execute(engine, "update client set status = 'suspended' where id = 'tls-client'")
     reply = await Connection(app, header(own)).request("POST", "/oauth/token", form=FORM | {"client_id": "tls-client"})
     assert reply.status_code == 401
+
+
+async def test_caller_carries_terminals_and_address(engine: AsyncEngine, app: Any, own: x509.Certificate) -> None:
+    """What the policies need to know of where a request came from reaches the capability; without terminals no address is kept."""
+    seen = []
+
+    class Watched(Edge):
+        async def authenticate(self, request: Any) -> Any:
+            seen.append(await super().authenticate(request))
+            return seen[-1]
+
+    oauth = app.dependencies["oauth"].dependency()
+    oauth.edge.__class__ = Watched
+    for terminals in ((), (Terminal("T-01", ("203.0.113.0/24",)),)):
+        async with write(engine) as tx:
+            await service.change_client(tx, "tls-client", terminals=terminals)
+        bank = Connection(app, header(own))
+        token = (await bank.request("POST", "/oauth/token", form=FORM | {"client_id": "tls-client"})).json()["access_token"]
+        reply = await bank.request("GET", "/probe/check", authorization=f"Bearer {token}", x_forwarded_for="203.0.113.9")
+        assert reply.status_code == 200
+    assert [(one.terminals, one.address and str(one.address)) for one in seen] == [
+        ((), None),
+        ((Terminal("T-01", ("203.0.113.0/24",)),), "203.0.113.9"),
+    ]
