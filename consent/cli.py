@@ -15,6 +15,7 @@ import click
 
 from consent.cli_ledger import ledger
 from consent.cli_policy import check_installation, policy
+from consent.cli_replay import dry_run, replay
 from consent.command import read_settings as _settings
 from consent.command import run as _run
 from consent.command import with_database
@@ -150,3 +151,5 @@ def register(kind: str, file: BinaryIO) -> None:
 
 main.add_command(ledger)
 main.add_command(policy)
+ledger.add_command(replay)
+policy.add_command(dry_run)

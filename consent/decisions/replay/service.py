@@ -1,12 +1,11 @@
 """The two use cases: `rerun` under the policies of the time, `dryrun` under new ones. Both stream the ledger once."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import msgspec
-from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
@@ -14,7 +13,8 @@ from consent.decisions.answers import CheckAnswer
 from consent.decisions.bundle import Bundle, BundleError
 from consent.decisions.engine import PolicyEngine
 from consent.decisions.facts import policy_input
-from consent.decisions.replay.compare import Difference, differences, undecided
+from consent.decisions.replay.compare import differences, undecided
+from consent.decisions.replay.outcome import Outcome, Span
 from consent.decisions.replay.past import PastDecision, Rebuilder
 from consent.decisions.replay.records import LedgerReader
 from consent.errors import PolicyUnavailable
@@ -22,57 +22,6 @@ from consent.errors import PolicyUnavailable
 BATCH = 256
 IN_FLIGHT = 3
 """Batches that the engine may have before the next one is built."""
-MAX_DIFFERENCES = 10_000
-
-
-class Span(Struct, frozen=True):
-    """Which decisions are wanted: by index and by time, both ends included; None is open."""
-
-    first: int | None = None
-    last: int | None = None
-    begin: str | None = None
-    end: str | None = None
-
-    def __contains__(self, place: tuple[int, str]) -> bool:
-        index, time = place
-        return (
-            (self.first is None or self.first <= index)
-            and (self.last is None or index <= self.last)
-            and (self.begin is None or self.begin <= time)
-            and (self.end is None or time < self.end)
-        )
-
-
-class Outcome(Struct, kw_only=True):
-    """What a run found.
-
-    records      read
-    judged       decisions asked again, and answered
-    differences  items answered otherwise, the first MAX_DIFFERENCES of them; all are counted in `changes`
-    undecided    recorded as policy.unavailable: there is no answer to compare
-    unanswered   the engine gave no answer now
-    unreadable   by revision: decisions whose policies this release cannot run, with the reason
-    findings     what the replay of the records alone refuses, with the record
-    """
-
-    records: int = 0
-    judged: int = 0
-    undecided: int = 0
-    unanswered: list[int] = []
-    differences: list[Difference] = []
-    changes: Counter[str] = msgspec.field(default_factory=Counter)
-    revisions: Counter[str] = msgspec.field(default_factory=Counter)
-    unreadable: dict[str, str] = {}
-    told: Counter[str] = msgspec.field(default_factory=Counter)
-    findings: list[tuple[int, str, str]] = []
-    unchecked: list[str] = []
-
-    def note(self, difference: Difference) -> None:
-        """Count a difference, and keep it if there is room."""
-        self.changes[difference.change] += 1
-        if len(self.differences) < MAX_DIFFERENCES:
-            self.differences.append(difference)
-
 
 Engines = Callable[[Bundle], AbstractAsyncContextManager[PolicyEngine]]
 """Makes an engine for a bundle; see `engines.engine_for`."""
@@ -200,6 +149,4 @@ async def _judge(outcome: Outcome, engine: PolicyEngine, batch: list[PastDecisio
             await _judge(outcome, engine, [past])
         return
     for past, answer in zip(batch, answers, strict=True):
-        outcome.judged += 1
-        for difference in differences(past.index, past.data, answer):
-            outcome.note(difference)
+        outcome.note(past, differences(past.index, past.data, answer))
