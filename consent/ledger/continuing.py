@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent import db
 from consent.errors import Conflict
 from consent.ledger import store
-from consent.ledger.events import LedgerContinued
 from consent.ledger.heads import HeadStore
 from consent.ledger.keys import LogKey
+from consent.ledger.statements import LedgerContinued
 from consent.ledger.tree import CHUNK
 from consent.ledger.writer import origin_in_force, write
 from consent_audit.encoding import format_base64

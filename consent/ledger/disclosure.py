@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent import db
 from consent.errors import NotFound
 from consent.ledger import store
-from consent.ledger.events import RecordRedacted
 from consent.ledger.evidence import digest_of, find, salt_of
+from consent.ledger.statements import RecordRedacted
 from consent_audit.encoding import format_base64
 from consent_audit.record import Record, decode_record
 

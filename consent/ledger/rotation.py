@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consent import db
 from consent.errors import Conflict
-from consent.ledger.events import KeyRotated
 from consent.ledger.keys import KeyRefused, Keyring, LogKey, signature_of
+from consent.ledger.statements import KeyRotated
 from consent.ledger.writer import write
 from consent_audit.encoding import format_base64
 from consent_audit.statements import rotation_text

@@ -29,9 +29,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent import db, metrics
 from consent.clock import truncate
 from consent.errors import DatabaseUnavailable, ServiceError, Unavailable
-from consent.ledger.events import Event, LedgerGenesis, encode
+from consent.ledger.events import encode
 from consent.ledger.evidence import COLUMNS as EVIDENCE_COLUMNS
 from consent.ledger.evidence import Evidence
+from consent.ledger.statements import Event, LedgerGenesis
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, assemble_record, format_time
 

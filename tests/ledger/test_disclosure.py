@@ -8,7 +8,7 @@ from sqlalchemy import text
 from test_evidence import registered
 
 from consent.errors import NotFound
-from consent.ledger import disclosure, events, parts
+from consent.ledger import disclosure, events, parts, statements
 from consent.ledger.disclosure import DIGESTS, check, open_record
 from consent.ledger.evidence import Evidence
 from consent.ledger.writer import write
@@ -94,7 +94,7 @@ async def test_what_is_amiss_is_named(engine, owner_engine, kept, statement: str
 async def test_a_redaction_excuses_its_records_alone(engine, owner_engine, kept):
     """What the ledger says was deleted may be missing; another record's evidence may not, and what is said to be gone must be."""
     async with write(engine) as tx:
-        tx.append(events.RecordRedacted(records=(kept[0], kept[1]), reason="erasure"))
+        tx.append(statements.RecordRedacted(records=(kept[0], kept[1]), reason="erasure"))
     found = await check(engine)
     assert [(finding.index, finding.what) for finding in found.findings] == [(kept[0], "kept"), (kept[1], "kept")]
     await do(owner_engine, "delete from evidence where idx = :idx", idx=kept[0])
@@ -109,7 +109,7 @@ async def test_a_redaction_excuses_its_records_alone(engine, owner_engine, kept)
 async def test_a_redaction_cannot_reach_forward(engine, owner_engine):
     """Named before it was written, a record is not redacted. (The verifier refuses such a ledger outright.)"""
     async with write(engine) as tx:
-        tx.append(events.RecordRedacted(records=(tx.size + 1,), reason="erasure"))
+        tx.append(statements.RecordRedacted(records=(tx.size + 1,), reason="erasure"))
         evidence = Evidence()
         index = tx.append(registered(evidence), evidence)
     await do(owner_engine, "delete from evidence")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent.ledger import events, parts
+from consent.ledger import events, parts, statements
 from consent.ledger.grammar import compile_grammar
 from consent_audit.record import encode_data
 
@@ -32,11 +32,11 @@ ITEM = parts.DecidedItem(
     withheld=("NB-03.01",), codes=("item.not_granted",),
 )  # fmt: skip
 SAMPLES: list[events.Event] = [
-    events.LedgerGenesis(origin="ledger.example.org/test"),
-    events.KeyRotated(
+    statements.LedgerGenesis(origin="ledger.example.org/test"),
+    statements.KeyRotated(
         old="a/b+01234567+" + "A" * 44, new="a/b+89abcdef+" + "+" * 44, old_signature="/" * 86 + "==", new_signature="A" * 86 + "==",
     ),
-    events.LedgerContinued(origin="a/c", before="a/b", size=7, root="A" * 43 + "="),
+    statements.LedgerContinued(origin="a/c", before="a/b", size=7, root="A" * 43 + "="),
     events.CatalogueActivated(version="2026-11-20+0123456789ab", sha256=SHA, approvers=("s-1", "s-2")),
     events.PolicyProposed(revision="0123456789ab", sha256=SHA, signed_by=DIGEST, catalogue="c", replaces="p", staff="s-1"),
     events.PolicyApproved(proposal=0, revision="0123456789ab", sha256=SHA, staff="s-1"),
@@ -76,7 +76,7 @@ SAMPLES: list[events.Event] = [
         attested="platform", uses=(parts.Use(grant="g", identifier="d1", period="2026-11", used=1),), policy="p", catalogue="c",
     ),
     events.AccessDelivered(decision="a", index=0, platform="platform-1", items=(parts.DeliveredItem(item="NB-03", fields=("NB-03.01",)),)),
-    events.RecordRedacted(records=(0, 41), reason="erasure"),
+    statements.RecordRedacted(records=(0, 41), reason="erasure"),
     events.ReportRead(report="r", reader="s-1", from_=AT, to=AT, format="csv", first=0, last=None, sha256=SHA),
 ]  # fmt: skip
 
