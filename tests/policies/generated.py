@@ -33,6 +33,14 @@ def requests(count: int = REQUESTS) -> Iterator[Case]:
     return _turns(count, REQUEST_TWISTS, _request)
 
 
+def any_check(rng: Rng) -> Case:
+    """A check with up to three twists, for properties."""
+    case = _check(rng)
+    for name in rng.sample(sorted(CHECK_TWISTS), rng.choice((0, 1, 1, 2, 3))):
+        CHECK_TWISTS[name](case, rng)
+    return case
+
+
 def _turns(count: int, twists: Any, make: Callable[[Rng], Case]) -> Iterator[Case]:
     names = sorted(twists)
     for n in range(count):
