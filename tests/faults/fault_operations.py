@@ -161,9 +161,11 @@ def file_steps(at: int, mode: str, errno: int = 5) -> Any:
                 return originals[name](*arguments, **options)
             steps.broken = True
             if mode != "lost":
-                done = originals[name](*arguments, **options)
-                if mode == "killed":
-                    os.kill(os.getpid(), signal.SIGKILL)
+                try:
+                    done = originals[name](*arguments, **options)
+                finally:
+                    if mode == "killed":
+                        os.kill(os.getpid(), signal.SIGKILL)
                 if name == "open":
                     os.close(done)
             raise OSError(errno, os.strerror(errno))
