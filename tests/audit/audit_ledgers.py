@@ -84,10 +84,25 @@ def unpack_into(root: Path, files: Mapping[str, bytes]) -> Path:
 
 
 @contextmanager
-def serve(files: Mapping[str, bytes], *, prefix: str = "/ledger/", token: str | None = None) -> Iterator[str]:
-    """The files over HTTP, entries and blobs behind a token; yields the site's root URL."""
+def serve(
+    files: Mapping[str, bytes], *, prefix: str = "/ledger/", token: str | None = None, absent: int = 404, peers: list[object] | None = None
+) -> Iterator[str]:
+    """The files over HTTP, entries and blobs behind a token; yields the site's root URL.
+
+    Args:
+        absent: the status for a file that is not there.
+        peers: is filled with the address of each connection.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 2
+
+        def setup(self) -> None:
+            if peers is not None:
+                peers.append(self.client_address)
+            super().setup()
+
         def do_GET(self) -> None:
             body = files.get(self.path.removeprefix(prefix)) if self.path.startswith(prefix) else None
             guarded = "/entries/" in self.path or "/blobs/" in self.path
@@ -96,7 +111,7 @@ def serve(files: Mapping[str, bytes], *, prefix: str = "/ledger/", token: str | 
             elif not guarded and self.headers.get("Authorization"):
                 self.send_error(400, "token sent where none is needed")
             elif body is None:
-                self.send_error(404)
+                self.send_error(absent)
             else:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))

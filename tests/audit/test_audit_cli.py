@@ -2,14 +2,9 @@
 
 import json
 import os
-import socket
 import stat
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -245,121 +240,6 @@ def test_fork_seen_by_another_run_meanwhile(tmp_path: Path) -> None:
     assert state.load(path, SIGNER.verifier) == open_checkpoint(notes[0], SIGNER.verifier)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert {entry.name for entry in path.parent.iterdir()} == {"seen.json", "seen.json.lock"}
-
-
-# ---- over HTTP
-
-
-def test_url_with_and_without_the_prefix(tmp_path: Path) -> None:
-    """The ledger's own prefix and the site's root both work, with or without a slash."""
-    with serve(FILES) as url:
-        for source in (url, url + "/", url + "/ledger", url + "/ledger/"):
-            assert run(source) == 0
-
-
-def test_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Entries and documents need the token: without it, or with a wrong one, there is no verdict and a hint."""
-    with serve(FILES, token="s3cret") as url:
-        assert run(url) == 3
-        assert "an auditor's token is needed (--token)" in capsys.readouterr().out
-        assert run(url, "--token", "wrong") == 3
-        assert "the token is not accepted" in capsys.readouterr().out
-        assert run(url, "--token", "s3cret") == 0
-        monkeypatch.setenv("CONSENT_AUDIT_TOKEN", "s3cret")
-        assert run(url, "--json") == 0
-        assert "s3cret" not in capsys.readouterr().out
-
-
-def test_missing_tile_and_document_over_http() -> None:
-    """404 on a tile proves nothing; on a document that a record names it refutes."""
-    with serve({name: body for name, body in FILES.items() if name != "tile/0/001"}) as url:
-        assert run(url) == 3
-    with serve({name: body for name, body in FILES.items() if not name.startswith("blobs/")}) as url:
-        assert run(url) == 1
-
-
-def test_server_away() -> None:
-    """Nobody listens: 3."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert run(f"http://127.0.0.1:{port}/ledger") == 3
-
-
-@contextmanager
-def answering(response: bytes, *, pause: float = 0.0) -> Iterator[str]:
-    """A peer that answers every request with these bytes."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def work() -> None:
-        while True:
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                return
-            with peer:
-                peer.recv(65_536)
-                try:
-                    for byte in response if pause else [response]:
-                        peer.sendall(bytes([byte]) if isinstance(byte, int) else byte)
-                        time.sleep(pause)
-                except OSError:
-                    pass
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/ledger"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
-
-
-@pytest.mark.parametrize(
-    ("response", "code"),
-    [
-        (b"", 3),
-        (b"junk\r\n\r\n", 3),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nshort", 3),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/x\r\nContent-Length: 0\r\n\r\n", 3),
-        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 3),
-        (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 3),
-        (HEAD + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b", 3),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", 3),
-        (HEAD + b"\r\n<html>not a checkpoint</html>", 1),
-        (HEAD + b"\r\n" + b"x" * 70_000, 1),
-    ],
-)
-def test_strange_peers(response: bytes, code: int) -> None:
-    """A broken connection, a redirect or an error is no verdict; a checkpoint that is none is one."""
-    with answering(response) as url:
-        assert run(url) == code
-
-
-def test_endless_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """A checkpoint beyond its bound is malformed, whether it is met first or later."""
-    with answering(HEAD + b"\r\n" + b"x" * 70_000) as url:
-        assert run(url, "--json") == 1
-    assert [found["code"] for found in json.loads(capsys.readouterr().out)["findings"]] == ["checkpoint.malformed"]
-
-
-def test_redirect_is_not_followed() -> None:
-    """Also where the other place would answer: a token must not travel, and the URL given is the one that is judged."""
-    with serve(FILES) as elsewhere:
-        head = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}/ledger/checkpoint\r\nContent-Length: 0\r\n\r\n"
-        with answering(head.encode()) as url:
-            assert run(url) == 3
-
-
-def test_dripping_peer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A peer that sends a byte now and then is given up."""
-    monkeypatch.setattr(UrlSource, "file_seconds", 0.2)
-    with answering(HEAD + b"\r\n" + b"x" * 200, pause=0.01) as url:
-        assert run(url) == 3
-    assert "too slow" in capsys.readouterr().out
 
 
 def test_module_runs_alone(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ AuditError
 │   └── BadProof             an inclusion or consistency proof does not hold
 ├── CannotCheck              nothing can be said: network, missing file, missing token, unreadable archive or state
 │   ├── Missing              the source answered that it has no such file
+│   │   └── Gone             … and that it should have it
 │   └── Unwitnessed          fewer witnesses cosigned than the policy demands: perhaps not yet
 ├── BadKey                   the verifier key or signing key that was handed in is not one
 └── BadPolicy                the policy file that was handed in is not one
@@ -89,6 +90,12 @@ class BadKey(AuditError):
     """A key text that is not a key."""
 
     code = "key.malformed"
+
+
+class Gone(Missing):
+    """The server itself says that it has lost a file below its signed checkpoint (HTTP 410)."""
+
+    code = "source.gone"
 
 
 class Unwitnessed(CannotCheck):

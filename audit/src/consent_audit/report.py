@@ -16,7 +16,7 @@ from consent_audit.policy import Cosigned, Policy
 MAX_FINDINGS = 50
 """Findings kept in full; the rest is counted, so that a hostile log cannot fill the memory."""
 _ROLLBACK = "checkpoint.rollback"
-_MISSING = frozenset({_ROLLBACK, "checkpoint.inconsistent", "ledger.continued"})
+_MISSING = frozenset({_ROLLBACK, "checkpoint.inconsistent", "ledger.continued", "tile.missing"})
 """Findings that say that something promised before is not there."""
 
 
@@ -95,7 +95,7 @@ class Report:
     @property
     def integrity(self) -> Verdict:
         """Whether what is shown is what was recorded."""
-        if any(found.code != _ROLLBACK for found in self.findings):
+        if any(found.code not in {_ROLLBACK, "tile.missing"} for found in self.findings):
             return Verdict.REFUTED
         return Verdict.UNCHECKED if self.unchecked or self.checkpoint is None else Verdict.VERIFIED
 

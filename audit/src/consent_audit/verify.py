@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from consent_audit.audit import Audit
-from consent_audit.errors import BadSignature, CannotCheck, Malformed, Missing, Refuted
+from consent_audit.errors import BadSignature, CannotCheck, Gone, Malformed, Missing, Refuted
 from consent_audit.hashing import HASH_BYTES, TILE_WIDTH
 from consent_audit.note import MAX_NOTE_BYTES, Checkpoint, Verifier, open_signatures, split_note
 from consent_audit.policy import Policy
@@ -186,12 +186,25 @@ class _Run:
                 if tile.level == ENTRIES:
                     raise CannotCheck(f"{tile.path}: the records after it were not checked") from error
                 continue
+            except Missing as error:
+                self._missing(tile, error)
+                raise
             self._keep(tile.path, data)
             if tile.level == ENTRIES:
                 audit.bundle(tile, data)
                 self._options.progress(self._report.records, checkpoint.size)
             else:
                 audit.tile(tile, data)
+
+    def _missing(self, tile: Tile, error: Missing) -> None:
+        """A file of which the checkpoint says that it exists. A copy may just be incomplete; a server must have it.
+
+        A place that shows no records at all may be one that keeps them apart from the open tiles.
+        """
+        if isinstance(error, Gone) or (self._source.kind == "url" and self._report.records):
+            self._report.add(
+                "tile.missing", tile.path, "the server does not have it, though its signed checkpoint says that it exists", tile.first_leaf
+            )
 
     def _documents(self, audit: Audit) -> None:
         for digest, index in sorted(audit.statements.documents.items()):
