@@ -34,6 +34,7 @@ class Item:
     code: str
     provision: str
     consent_subject: str
+    interface_row: bool
     verified_only: bool
     fields: tuple[str, ...]
     classes: dict[str, str]
@@ -45,7 +46,7 @@ class Item:
     @property
     def shared_openly(self) -> bool:
         """Whether it needs no grant, document numbers apart (CON-06, CON-08)."""
-        return self.provision in OPEN
+        return self.provision in OPEN and not (self.interface_row and settings()["interface_rows_need_grant"])
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,17 @@ class Law:
 @functools.cache
 def law() -> Law:
     """The law of the tree."""
-    settings, purposes, matrix = (_read(name) for name in ("settings", "purposes", "matrix"))
+    purposes, matrix = _read("purposes"), _read("matrix")
     catalogue = load()
-    items = {code: _item(item, settings) for code, item in catalogue.items.items() if item.selectable and item.provision != "none"}
+    items = {code: _item(item, settings()) for code, item in catalogue.items.items() if item.selectable and item.provision != "none"}
     rows = {(purpose, item): _bounds(row, purpose, item, matrix["limits"][purpose]) for purpose, item, row in _pairs(matrix)}
-    return Law(items, rows, purposes, frozenset(catalogue.not_financing), settings)
+    return Law(items, rows, purposes, frozenset(catalogue.not_financing), settings())
+
+
+@functools.cache
+def settings() -> Any:
+    """The switches. What a release does not have yet is off."""
+    return {"interface_rows_need_grant": False, "conduit_kinds": ["conduit", "credit_bureau"], "guesses_per_day": 5, **_read("settings")}
 
 
 def _read(name: str) -> Any:
@@ -85,26 +92,27 @@ def _pairs(matrix: Any) -> Any:
                 yield purpose, item, row
 
 
-def _item(item: Any, settings: Any) -> Item:
-    under_grant = settings["third_party_under_grant"]
+def _item(item: Any, switches: Any) -> Item:
+    under_grant = switches["third_party_under_grant"]
     barred = {
         field.code
         for field in item.fields
         if field.about == "third_party"
         and field.code not in under_grant
-        and not (field.class_ == "public" and settings["third_party_published"])
+        and not (field.class_ == "public" and switches["third_party_published"])
     }
     return Item(
         code=item.code,
         provision=item.provision,
         consent_subject=item.consent_subject,
+        interface_row=item.mode == "interface",
         verified_only="verification" in (item.mode, {"verify": "verification"}.get(item.provision)),
         fields=tuple(field.code for field in item.fields),
         classes={field.code: field.class_ for field in item.fields},
         barred=frozenset(barred),
         documents=frozenset(field.code for field in item.fields if field.class_ == "identity_document"),
         personal=frozenset(field.code for field in item.fields if field.class_ in ("personal", "identity_document")),
-        banded=frozenset(field.code for field in item.fields if field.code in settings["banded_fields"]),
+        banded=frozenset(field.code for field in item.fields if field.code in switches["banded_fields"]),
     )
 
 

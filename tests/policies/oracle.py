@@ -7,11 +7,11 @@ shows its words) and computes the whole answer. Where the two disagree, one of t
 from typing import Any
 
 from tests.policies.law import Item, Law, law
+from tests.policies.oracle_standing import refusals
 
 Case = dict[str, Any]
 
 WISHES = {"verify": "verify_only", "model": "model_only"}
-ACTIONS = ("query", "verify", "push", "report", "model")
 COVERS = {"query": ("query", "verify")}
 """A query grant covers verification of the same fields (design §4); any other action only itself."""
 
@@ -37,97 +37,6 @@ def decide(case: Case) -> Case:
     }
 
 
-def refusals(case: Case, rules: Law) -> set[str]:
-    """Why nothing at all is answered: who asks and what for is judged before any item is looked at."""
-    codes = standing(case) | declared(case, rules) | _caller(case, rules)
-    purpose = rules.purposes.get(case["purpose"])
-    if purpose is not None:
-        if not _phase_open(case, purpose):
-            codes.add("purpose.phase_closed")  # LIF-01, LIF-05, PUR-07
-        if case["purpose"] == "modelling" and case["action"] != "model":
-            codes.add("mode.model_only")  # PUR-04, MOD-04
-    return codes
-
-
-def standing(case: Case) -> set[str]:
-    """ONB-01 to ONB-04, ONB-12, NET-03: an institution in bad standing gets nothing, not even what is open."""
-    codes = set()
-    institution = case["institution"]
-    if case["terminal"] not in ("match", "unregistered"):
-        codes.add("institution.terminal_mismatch")
-    if institution is None:
-        return codes | {"institution.unknown"}
-    status = institution["status"]
-    if status in ("rectifying", "suspended", "cancelled"):
-        codes.add(f"institution.{status}")
-    elif status != "active":
-        codes.add("institution.not_assessed")
-    if not assessed(institution, case["now"]):
-        codes.add("institution.not_assessed")
-    if institution["agreement"] is not True:
-        codes.add("institution.no_agreement")
-    return codes
-
-
-def assessed(party: Case, now: int) -> bool:
-    """Whether its assessment is valid at `now`: from its first instant on, until before its last."""
-    begins, ends = party["assessed_from"], party["assessed_until"]
-    return begins is not None and ends is not None and begins <= now < ends
-
-
-def declared(case: Case, rules: Law) -> set[str]:
-    """PUR-01, PUR-09, PUR-11: the closed list of purposes; declared by the institution, and for the product that it names."""
-    codes = set()
-    purpose, action, institution = case["purpose"], case["action"], case["institution"]
-    financing = purpose in rules.purposes
-    if not financing:
-        codes.add("purpose.not_financing" if purpose in rules.not_financing else "purpose.unknown")
-    collects = institution is not None and institution["kind"] in rules.settings["collecting_kinds"]
-    if action not in ACTIONS and not (action == "collect" and collects):
-        codes.add("action.not_granted")  # CON-14
-    if institution is None:
-        return codes
-    product = case["product"]
-    offer = institution["products"].get(product)
-    if product is not None and offer is None:
-        codes.add("institution.product_not_declared")
-    if financing and (purpose not in institution["purposes"] or (offer is not None and purpose not in offer["purposes"])):
-        codes.add("purpose.not_declared")
-    return codes
-
-
-def _caller(case: Case, rules: Law) -> set[str]:
-    """ONB-02, ACT-06, ACT-07 and the ticket: who asks on an institution's behalf has a standing of its own."""
-    codes = set()
-    caller, platform, ticket = case["caller"], case["platform"], case["ticket"]
-    if caller["kind"] == "platform":
-        if platform is None:
-            codes.add("platform.not_assessed")
-        else:
-            if platform["status"] in ("rectifying", "suspended", "cancelled"):
-                codes.add("platform.suspended")
-            elif platform["status"] != "active" or platform["agreement"] is not True or not assessed(platform, case["now"]):
-                codes.add("platform.not_assessed")
-            if platform["kind"] not in rules.settings["providing_kinds"]:
-                codes.add("channel.not_allowed")
-    elif caller["kind"] != "institution":
-        codes.add("channel.not_allowed")
-    if ticket is None and caller["attested"] == "ticket":
-        codes.add("ticket.invalid")
-    if ticket is not None and ticket["valid"] is not True:
-        codes.add("ticket.invalid")
-    return codes
-
-
-def _phase_open(case: Case, purpose: Case) -> bool:
-    loan = case["loan"]
-    if loan is None:
-        return not purpose["loan_required"]
-    if loan["phase"] not in purpose["phases"]:
-        return False
-    return case["product"] is None or loan["product"] is None or loan["product"] == case["product"]
-
-
 def _item(case: Case, asked: Case, rules: Law) -> Case:
     code = asked["item"]
     item = rules.items.get(code)
@@ -141,18 +50,31 @@ def _item(case: Case, asked: Case, rules: Law) -> Case:
     wanted = givable - free if case["service"] == "single" else set()
     held, reason = choose(case, item, wanted, rules)
     offered = free | (set() if held is None else wanted & set(held["fields"]))
-    given = offered
-    if verifying(case, item) and asked["claimed"] is not None:
-        given = offered & set(asked["claimed"])
+    compared = _compared(case, asked, item, offered)
+    given = compared - _guessed_out(case, item, rules)
+    if not offered:
+        return _denied(case, code, {"field.identity_document" if item.shared_openly else reason})
     if not given:
-        return _denied(case, code, {_why_nothing(item, offered, reason)})
-    return _given(case, item, requested, offered, given, held, rules)
+        return _denied(case, code, _why_less(case, item, offered, compared, given))
+    return _given(case, item, requested, offered, compared, given, held, rules)
 
 
-def _why_nothing(item: Item, offered: set[str], reason: str) -> str:
-    if offered:
-        return "mode.verification_only"  # the caller has no value to compare (MOD-03)
-    return "field.identity_document" if item.shared_openly else reason
+def _compared(case: Case, asked: Case, item: Item, offered: set[str]) -> set[str]:
+    """MOD-03: of a verification, the fields that the caller holds a value for; where it does not say, all of them."""
+    return offered & set(asked["claimed"]) if verifying(case, item) and asked["claimed"] is not None else offered
+
+
+def _guessed_out(case: Case, item: Item, rules: Law) -> set[str]:
+    """MOD-03: no value is found by guessing; a field is compared so often a day and no more."""
+    limit = rules.settings["guesses_per_day"]
+    return {field for field, count in case["guesses"].items() if count >= limit} if verifying(case, item) else set()
+
+
+def _why_less(case: Case, item: Item, offered: set[str], compared: set[str], given: set[str]) -> set[str]:
+    """Why a verification says less than was asked for."""
+    detail_asked = verifying(case, item) and case["action"] != "verify"
+    codes = {"mode.verification_only": offered - compared or detail_asked, "mode.too_many_guesses": compared - given}
+    return {code for code, found in codes.items() if found}
 
 
 def _requested(case: Case, asked: Case, item: Item | None) -> set[str]:
@@ -303,20 +225,23 @@ def earliest(today: str, years: int) -> str:
     return f"{year:04}-03-01" if rest == "-02-29" and not leap else f"{year:04}{rest}"
 
 
-def _given(case: Case, item: Item, requested: set[str], offered: set[str], given: set[str], held: Case | None, rules: Law) -> Case:
+def _given(
+    case: Case, item: Item, requested: set[str], offered: set[str], compared: set[str], given: set[str], held: Case | None, rules: Law
+) -> Case:
     needed = rules.needed(case["purpose"], item.code)
-    withheld = requested - given
-    compared, refused = verifying(case, item), requested - offered
+    withheld, refused = requested - given, requested - offered
     codes = {
         "field.third_party": refused & item.barred,
         "field.not_necessary": refused - item.barred - needed,
         "field.identity_document": (refused & needed & item.documents) - item.barred,
         "field.not_granted": (refused & needed) - item.barred - item.documents,
-        "mode.verification_only": (offered - given) or (compared and case["action"] != "verify"),
     }
-    obligations = _obligations(case, item, given, compared)
+    reasons = {code for code, found in codes.items() if found} | _why_less(case, item, offered, compared, given)
+    obligations = _obligations(case, item, given)
     masked = withheld or any(duty["code"] in ("mask", "band") for duty in obligations)
-    outcome = "model_only" if case["action"] == "model" else "verify_only" if compared else "permit_masked" if masked else "permit"
+    outcome = (
+        "model_only" if case["action"] == "model" else "verify_only" if verifying(case, item) else "permit_masked" if masked else "permit"
+    )
     if held is not None:
         days = min(rules.matrix[case["purpose"], item.code].retention_days, held.get("retention_days") or 10**9)
         obligations.append({"code": "retain_days", "fields": sorted(given), "value": days})
@@ -329,13 +254,13 @@ def _given(case: Case, item: Item, requested: set[str], offered: set[str], given
         "identifier": None if held is None else held["identifier"],
         "fields": sorted(given),
         "withheld": sorted(withheld),
-        "codes": sorted(code for code, found in codes.items() if found),
+        "codes": sorted(reasons),
         "obligations": obligations,
         "flags": _flags(case, item.code),
     }
 
 
-def _obligations(case: Case, item: Item, given: set[str], compared: bool) -> list[Case]:
+def _obligations(case: Case, item: Item, given: set[str]) -> list[Case]:
     """MIN-01, MIN-04, MOD-03, MOD-04: how the receiver must handle the fields."""
     modelled = case["action"] == "model"
     masked_classes = law().settings["masked_classes"]
@@ -344,7 +269,7 @@ def _obligations(case: Case, item: Item, given: set[str], compared: bool) -> lis
         "band": given & item.banded,
         "do_not_store": given if modelled else set(),
         "mask": set() if case["processor"] is None else {field for field in given if item.classes[field] in masked_classes},
-        "match_only": given if compared else set(),
+        "match_only": given if verifying(case, item) else set(),
     }
     return [{"code": code, "fields": sorted(fields), "value": None} for code, fields in duties.items() if fields]
 
@@ -366,4 +291,4 @@ def _denied(case: Case, code: str, codes: set[str]) -> Case:
 
 def _flags(case: Case, code: str) -> list[str]:
     """SUB-02: a dispute flags and does not deny."""
-    return ["disputed"] if code in case.get("disputed", ()) else []
+    return ["disputed"] if code in case["disputed"] else []

@@ -4,7 +4,8 @@ What is kept could be granted and later checked; anything but keep refuses the r
 """
 
 from tests.policies.law import Bounds, Item, Law, law
-from tests.policies.oracle import Case, declared, earliest, in_profile, standing
+from tests.policies.oracle import Case, earliest, in_profile
+from tests.policies.oracle_standing import declared, standing
 
 DAY_MS = 86_400_000
 SOFT = {"mode.verification_only", "mode.model_only"}

@@ -4,25 +4,33 @@ Only this module knows both. Whoever changes the shape of the policies' input ch
 another name, this module; the corpus, the oracle, the generator and the properties stay as they are.
 """
 
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from msgspec import UNSET
+
 from consent.decisions.facts import policy_input
+from consent.decisions.facts import request_input as policy_request
 from consent.decisions.model import Asked, Check, Facts, GrantItem, Known, Loan, Ticket
+from consent.grants.model import Detail, Frequency
 
 Case = dict[str, Any]
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PLATFORM, INSTITUTION = "platform-a", "bank-a"
 
 
 def check_input(case: Case, key: str = "k") -> Case:
     """The engine's input for a check."""
-    asked = policy_input(key, check_of(case), facts_of(case))
-    return {**asked, "service": case["service"], "terminal": case["terminal"], "disputed": case.get("disputed", [])}
+    return policy_input(key, check_of(case), facts_of(case))
 
 
 def request_input(case: Case, key: str = "k") -> Case:
     """The engine's input for an authorization request."""
-    return {**case, "key": key}
+    asked = policy_request(key, case["now"], case["institution"], [_detail(detail) for detail in case["details"]], case["allowed_items"])
+    for line, detail in zip(asked["details"], case["details"], strict=True):
+        line["valid_until"] = detail["valid_until"]  # the service knows no detail without an end; a case may
+    return asked
 
 
 def check_of(case: Case) -> Check:
@@ -47,6 +55,8 @@ def check_of(case: Case) -> Check:
         ticket="t" if ticketed else None,
         request_key=None,
         request_hash=b"",
+        service=case["service"],
+        channel=case["channel"],
     )
 
 
@@ -56,8 +66,8 @@ def facts_of(case: Case) -> Facts:
     return Facts(
         now=case["now"],
         today=case["today"],
-        institution=None if institution is None else Known(1, institution, institution, ()),
-        platform=None if platform is None else Known(1, platform, {"own_items": [], **platform}, ()),
+        institution=None if institution is None else _known(institution),
+        platform=None if platform is None else _known(platform),
         subject_version=1,
         verified=case["subject"]["verified"],
         pseudonym="p",
@@ -68,6 +78,34 @@ def facts_of(case: Case) -> Facts:
         ticket=None if ticket is None else Ticket(open=ticket["valid"], until=case["now"] + 1, items=ticket["items"]),
         recorded=None,
         valid_before=case["now"] + 1,
+        terminal=case["terminal"],
+        conduits={name: _known(case["conduits"][name]) for name in case["via"] if name in case["conduits"]},
+        disputed=tuple(case["disputed"]),
+        guesses=case["guesses"],
+    )
+
+
+def _known(party: Case) -> Known:
+    return Known(1, party, {"own_items": [], **party}, ())
+
+
+def _detail(detail: Case) -> Detail:
+    frequency, day = detail["frequency"], detail["data_from"]
+    return Detail(
+        type="financing_data",
+        identifier=detail["identifier"],
+        actions=(detail["action"],),
+        datatypes=(detail["item"],),
+        fields=UNSET if detail["fields"] is None else tuple(detail["fields"]),
+        purpose=detail["purpose"],
+        product=UNSET if detail["product"] is None else detail["product"],
+        necessity="required",
+        data_from=UNSET if day is None else date.fromisoformat(day),
+        valid_until=EPOCH + timedelta(milliseconds=detail["valid_until"] or 0),
+        frequency=UNSET if frequency is None else Frequency(max=frequency["max"], per=frequency["per"]),
+        retention_days=UNSET if detail["retention_days"] is None else detail["retention_days"],
+        via=tuple(detail["via"]),
+        processor=UNSET if detail["processor"] is None else detail["processor"],
     )
 
 
