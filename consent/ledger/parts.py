@@ -116,7 +116,7 @@ class Told(Part, frozen=True):
 
     verified   the enterprise is registered by its real name and active, or nobody registered it
     loan       null: none was named, or it is none of this institution's to this enterprise
-    uncounted  grants by a person that stand but did not count: she is no longer linked to the enterprise, or not verified
+    uncounted  grants by a person that did not count: she is no longer linked to the enterprise, or not verified
     """
 
     verified: bool

@@ -30,10 +30,10 @@ async def world(engine: AsyncEngine, policy: RegopyEngine, ledger: None) -> Asyn
     await made.populate()
     yield made
     replay(await made.records())
-    outcome = await rerun(engine, lambda _: nullcontext(policy))
-    assert (outcome.findings, outcome.unchecked, outcome.unreadable) == ([], [], {})
-    assert made.behind == bool(outcome.differences), outcome.differences
-    assert outcome.unanswered == []
+    if not made.behind:
+        outcome = await rerun(engine, lambda _: nullcontext(policy))
+        assert (outcome.findings, outcome.unchecked, outcome.unreadable) == ([], [], {})
+        assert (outcome.differences, outcome.unanswered) == ([], [])
 
 
 @pytest.fixture
