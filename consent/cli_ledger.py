@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from consent.command import read_settings, with_database
 
@@ -106,3 +107,35 @@ def ledger_continue(lost: Path) -> None:
 
     settings = read_settings()
     click.echo(f"record {with_database(settings, work)}")
+
+
+@ledger.command("second-head")
+def ledger_second_head() -> None:
+    """Print the head of the signed records under SM3, unsigned, for a device that signs with SM2. Reads every record."""
+    from consent.ledger.second_tree import second_head  # noqa: PLC0415
+
+    click.echo(with_database(read_settings(), second_head).text(), nl=False)
+
+
+@ledger.command("open")
+@click.argument("index", type=click.IntRange(0))
+def ledger_open(index: int) -> None:
+    """Print what stands behind the digests of record INDEX as JSON, for a dispute: each with the salt that convinces."""
+    from consent.ledger.disclosure import open_record  # noqa: PLC0415
+
+    click.echo(_json(with_database(read_settings(), lambda engine: open_record(engine, index))))
+
+
+@ledger.command("check-evidence")
+def ledger_check_evidence() -> None:
+    """Hold what is kept beside the ledger against its records. Exit 0 if every digest opens or was redacted, else 1."""
+    from consent.ledger.disclosure import check  # noqa: PLC0415
+
+    found = with_database(read_settings(), check)
+    click.echo(_json(found))
+    if found.faults:
+        raise SystemExit(1)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode()

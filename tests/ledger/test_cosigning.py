@@ -220,6 +220,24 @@ async def test_processes_that_ask_at_once_agree(database, engine, ledger: Signer
         await each.dispose()
 
 
+async def test_a_head_that_was_overtaken_is_no_alarm(engine, ledger: Signer, key, cosigning, peers):
+    """Another process showed the witness a larger head of ours: nothing is the matter with it; a size that we never had is."""
+    await append(engine)
+    old = await Signer(engine, key).sign_now()
+    assert old is not None
+    await grown(engine, ledger)
+    late = Cosigning(engine, policy(key.verifier, "quorum none\n", *peers), client=network(*peers))
+    late.offer(old)
+    await settled(lambda: [peer.requests for peer in peers] == [[0, 0], [0, 0], [0, 0]])
+    await late.wait(old)
+    await asyncio.sleep(0.2)
+    assert late.trouble == {}
+    peers[0].vice = "larger"
+    await grown(engine, ledger)
+    await settled(lambda: cosigning.trouble == {"ada": "ahead"})
+    await late.stop()
+
+
 async def test_an_append_waits_for_no_witness(engine, ledger: Signer, peers):
     """While all witnesses hang, records are appended and committed."""
     for peer in peers:

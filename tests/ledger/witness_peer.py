@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import httpx
 
@@ -73,13 +74,19 @@ class Peer:
             "same name": lambda: httpx.Response(200, text=Cosigner.generate(self.key.name).cosign(text, 1)),
             "junk": lambda: httpx.Response(200, content=b"\xff\x00 junk"),
             "nothing": lambda: httpx.Response(200),
-            "endless": lambda: httpx.Response(200, content=b"x" * (1 << 20)),
+            "endless": lambda: httpx.Response(200, content=_endless()),
             "larger": lambda: httpx.Response(409, text="99999999\n"),
             "not a size": lambda: httpx.Response(409, text="٣\n"),
             "huge size": lambda: httpx.Response(409, text="9" * 40 + "\n"),
             "refutes": lambda: httpx.Response(422),
         }
         return answers[self.vice]()
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x" * (1 << 14)
+        await asyncio.sleep(0.01)
 
 
 def network(*peers: Peer) -> httpx.AsyncClient:
