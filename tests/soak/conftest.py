@@ -12,10 +12,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # tests.bench.world, from wherever pytest was started
 
+from consent.ledger.heads import HeadStore
 from consent.ledger.keys import load_key
 from consent.ledger.service import export
 from consent.ledger.signer import Signer
 from consent.settings import Settings
+from consent_audit.note import Signer as Key
 from consent_audit.record import Record, decode_record
 from consent_audit.sources import open_source
 from consent_audit.tiles import ENTRIES, MAX_BUNDLE_BYTES, bundle_decode, tile_files
@@ -46,12 +48,9 @@ def judged(tmp_path: Path) -> Judge:
     """Signs and exports the ledger, lets the offline verifier judge every byte, and gives the records from that same export."""
 
     def records(place: Place) -> Iterator[Record]:
-        settings = Settings(
-            database_url=place.urls.app_url, issuer=place.issuer, ledger_key_file=Path(place.environment["CONSENT_LEDGER_KEY_FILE"])
-        ).checked()
-        key = load_key(settings.ledger_key_file, settings.ledger_origin)
+        key = _key(place)
         file = tmp_path / "ledger.tar"
-        size = asyncio.run(_export(place, Signer, key, file))
+        size = asyncio.run(_export(place, key, file))
         with closing(open_source(str(file))) as source:
             report = verify(source, key.verifier)
         assert (report.findings, report.unchecked, report.records) == ([], [], size)
@@ -60,10 +59,24 @@ def judged(tmp_path: Path) -> Judge:
     return records
 
 
-async def _export(place: Place, signer: type[Signer], key: object, file: Path) -> int:
+@pytest.fixture
+def vkey() -> Callable[[Place], str]:
+    """What auditors of a place's ledger are given."""
+    return lambda place: _key(place).vkey
+
+
+def _key(place: Place) -> Key:
+    settings = Settings(
+        database_url=place.urls.app_url, issuer=place.issuer, ledger_key_file=Path(place.environment["CONSENT_LEDGER_KEY_FILE"])
+    ).checked()
+    return load_key(Path(place.environment["CONSENT_LEDGER_KEY_FILE"]), settings.ledger_origin)
+
+
+async def _export(place: Place, key: Key, file: Path) -> int:
+    """As the next server would sign: against the second store that the killed ones kept their heads in."""
     engine = place.engine()
     try:
-        await signer(engine, key).sign_now()  # type: ignore[arg-type]
+        await Signer(engine, key, heads=HeadStore(Path(place.environment["CONSENT_HEAD_STORE"]), key.name)).sign_now()
         return await export(engine, file)
     finally:
         await engine.dispose()
