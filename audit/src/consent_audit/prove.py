@@ -31,58 +31,73 @@ def prove(source: Source, policy: Policy, index: int) -> tuple[Proof, bytes]:
         CannotCheck: the ledger has no such record yet, or cannot be read.
         Refuted: what the ledger shows does not fit together.
     """
-    note, size = _checkpoint(source, policy, index)
+    note, size, newest = _checkpoint(source, policy, index)
 
     @cache
     def tile(level: int, n: int) -> list[bytes]:
-        return tile_decode(*_read_tile(source, level, n, size))
+        return tile_decode(*_read_tile(source, level, n, size, newest))
 
     def node(height: int, n: int) -> bytes:
         level, first, count = tile_span(height, n)
         at = first % TILE_WIDTH
         return root(tile(level, first // TILE_WIDTH)[at : at + count])
 
-    bundle, width = _read_bundle(source, index // TILE_WIDTH, size)
+    bundle, width = _read_bundle(source, index // TILE_WIDTH, size, newest)
     entry = bundle_decode(bundle, width)[index % TILE_WIDTH]
     proof = Proof(index, tuple(inclusion_path(index, size, node)), note, entry)
     proof.verify(entry, policy)
     return proof, entry
 
 
-def _checkpoint(source: Source, policy: Policy, index: int) -> tuple[str, int]:
-    """The note to prove under and its size: the newest one, or the newest one that a quorum cosigned."""
-    missing: Unwitnessed | None = None
-    for place in ("checkpoint", WITNESSED):
+def _checkpoint(source: Source, policy: Policy, index: int) -> tuple[str, int, int]:
+    """The note to prove under and its size: the newest one, or the newest one that a quorum cosigned; and the newest size."""
+    note = source.read("checkpoint", MAX_NOTE_BYTES)
+    cosigned = policy.open(note)
+    newest = cosigned.checkpoint.size
+    if not cosigned.quorum:
         try:
-            note = source.read(place, MAX_NOTE_BYTES)
-            size = policy.demand(note).checkpoint.size
-        except Unwitnessed as error:
-            missing = error
-        except Missing:
-            if place == "checkpoint":
-                raise
-        else:
-            if index < size:
-                return note.decode("utf-8"), size
-            raise CannotCheck(f"the ledger shows {size} records{' with a quorum' if missing else ''}, so none of index {index} yet")
-    raise missing or CannotCheck("the ledger shows no checkpoint")
+            note = source.read(WITNESSED, MAX_NOTE_BYTES)
+        except Missing as error:
+            raise Unwitnessed("no checkpoint that the ledger shows has the cosignatures that the policy demands") from error
+        cosigned = policy.demand(note)
+    size = cosigned.checkpoint.size
+    if index >= size:
+        raise CannotCheck(
+            f"the ledger shows {size} records{' that are vouched for' if size < newest else ''}, so none of index {index} yet"
+        )
+    return note.decode("utf-8"), size, newest
 
 
-def _read_tile(source: Source, level: int, n: int, size: int) -> tuple[bytes, int]:
-    width = min(TILE_WIDTH, (size >> (8 * level)) - n * TILE_WIDTH)
-    limit = TILE_WIDTH * HASH_BYTES
-    try:
-        return source.read(tile_path(level, n, width), limit), width
-    except Missing:
-        return source.read(tile_path(level, n), limit)[: width * HASH_BYTES], width
+def _widths(n: int, *sizes: int) -> list[int]:
+    """Widths under which tile `n` may be found, for the sizes of its level: an export holds only the newest partial tiles."""
+    return list(dict.fromkeys([*(min(TILE_WIDTH, size - n * TILE_WIDTH) for size in sizes), TILE_WIDTH]))
 
 
-def _read_bundle(source: Source, n: int, size: int) -> tuple[bytes, int]:
-    width = min(TILE_WIDTH, size - n * TILE_WIDTH)
-    try:
-        return source.read(entries_path(n, width), MAX_BUNDLE_BYTES), width
-    except Missing:
-        return first_entries(source.read(entries_path(n), MAX_BUNDLE_BYTES), width), width
+def _read_tile(source: Source, level: int, n: int, size: int, newest: int) -> tuple[bytes, int]:
+    widths = _widths(n, size >> (8 * level), newest >> (8 * level))
+    body = _read_first(source, [tile_path(level, n, width) for width in widths], TILE_WIDTH * HASH_BYTES)
+    return body[: widths[0] * HASH_BYTES], widths[0]
+
+
+def _read_bundle(source: Source, n: int, size: int, newest: int) -> tuple[bytes, int]:
+    widths = _widths(n, size, newest)
+    body = _read_first(source, [entries_path(n, width) for width in widths], MAX_BUNDLE_BYTES)
+    return first_entries(body, widths[0]), widths[0]
+
+
+def _read_first(source: Source, paths: list[str], limit: int) -> bytes:
+    """The first of these files that is there.
+
+    Raises:
+        Missing: none is; the first one is named.
+    """
+    missing: Missing | None = None
+    for path in paths:
+        try:
+            return source.read(path, limit)
+        except Missing as error:
+            missing = missing or error
+    raise missing or Missing("no file")
 
 
 def add_prove(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
