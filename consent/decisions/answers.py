@@ -22,11 +22,11 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Obligation(_Strict, frozen=True):
-    """What the receiver must do with some of the fields; `value` is the number of days for retain_days."""
+    """What must be done with some of the fields; `value`: a mask's method, a band's rising edges, a number of days, or nothing."""
 
     code: Literal["aggregate", "band", "do_not_store", "mask", "match_only", "retain_days"]
     fields: list[str]
-    value: int | None
+    value: int | str | list[int] | None
 
 
 class ItemAnswer(_Strict, frozen=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from consent.catalogue.extension import Extension
 from consent.catalogue.model import Catalogue, FieldClass, Words
+from consent.decisions import masks
 from consent.ledger.words import InstitutionKind
 
 LoanPhase = Literal["applied", "approved", "refused", "disbursed", "settled", "overdue"]
@@ -93,7 +94,7 @@ class Settings(_Strict, frozen=True):
 
 
 def load(directory: Path, catalogue: Catalogue, extensions: Sequence[Extension] = ()) -> dict[str, Any]:
-    """The document below `data` for these policies: `{"consent": {catalogue, matrix, purposes, settings}}`.
+    """The document below `data` for these policies: `{"consent": {catalogue, matrix, purposes, settings, masks, bands}}`.
 
     Args:
         extensions: regional lists, whose items `catalogue` has; their rows of the matrix are added.
@@ -102,6 +103,10 @@ def load(directory: Path, catalogue: Catalogue, extensions: Sequence[Extension] 
         DataError: see the class.
     """
     settings = _settings(_read(directory / "settings.json", Settings), catalogue)
+    try:
+        masked = masks.spread(_read(directory / "masks.json", masks.Masks), catalogue, set(settings["banded"]))
+    except masks.MasksError as error:
+        raise DataError(f"masks.json {error}") from None
     phases = _read(directory / "purposes.json", dict[str, Phases])
     _same("purposes.json", set(phases), set(catalogue.purposes))
     matrix = _read(directory / "matrix.json", Matrix)
@@ -115,6 +120,7 @@ def load(directory: Path, catalogue: Catalogue, extensions: Sequence[Extension] 
                 "not_financing": dict.fromkeys(catalogue.not_financing, True),
             },
             "settings": settings,
+            **masked,
         }
     }
 

@@ -1,4 +1,4 @@
-"""The sample data platform: redeems a bank's permit before it serves, serves exactly the permitted fields, reports the delivery.
+"""The sample data platform: redeems a bank's permit before it serves, serves what the decision lets it and as it demands, and reports it.
 
 Its "data" are placeholders: no value of a data item exists in this repository.
 """
@@ -9,7 +9,7 @@ import msgspec
 from litestar import Litestar, Response, post
 from litestar.params import JSONBody
 
-from consent_sdk import AsyncConsentClient, CallFailed, Undecided
+from consent_sdk import AsyncConsentClient, CallFailed, ServingRefused, Undecided, serve_decision
 
 PLACEHOLDER = "（示例数据）"
 
@@ -36,11 +36,12 @@ def platform_app(client: AsyncConsentClient) -> Litestar:
             )
             if not decision:
                 return Response({"error": "denied", "codes": decision.codes, "solution": decision.solution_zh}, status_code=403)
-            await client.deliver(decision, decision.permitted)
-        except (Undecided, CallFailed) as error:
+            held = {item: [dict.fromkeys(fields, PLACEHOLDER)] for item, fields in decision.permitted.items()}
+            served = serve_decision(decision, held)
+            await client.deliver(decision, {item: one.fields for item, one in served.items()})
+        except (Undecided, CallFailed, ServingRefused) as error:
             return Response({"error": str(error)}, status_code=502)
-        served = {item: dict.fromkeys(fields, PLACEHOLDER) for item, fields in decision.permitted.items()}
-        return Response({"decision": decision.id, "items": served}, status_code=200)
+        return Response({"decision": decision.id, "items": {item: one.rows[0] for item, one in served.items()}}, status_code=200)
 
     async def close(_: Litestar) -> None:
         await client.close()

@@ -40,6 +40,15 @@ def test_example(demo_json: Path) -> None:
     assert done.stdout.rstrip().endswith("item.not_granted")
 
 
+def test_serving_example(demo_json: Path) -> None:
+    """A platform serves an open item's rows and nothing that its fields do not name."""
+    command = [sys.executable, "-W", "error", str(SDK / "examples" / "serve.py"), str(demo_json)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"'{OPEN_ITEM}.01': '示例市晨曦五金制品有限公司'" in done.stdout
+    assert "不在目录" not in done.stdout
+
+
 class Typed(io.StringIO):
     """Standard input that is asked for only after the person has acted."""
 
@@ -78,4 +87,8 @@ def test_readme(service: Service, typed: dict[str, Any]) -> None:
     permit = typed["client"].check(enterprise, ["N21-03-04"], "pre_loan", product="tax-loan-01")
     who = service.facts.platform
     with ConsentClient(service.issuer, who.client_id, who.private_jwk, institution_id=who.institution_id) as platform:
-        assert typed["serve"](platform, enterprise, ["N21-03-04"], permit.id) == permit.permitted
+        held = [dict.fromkeys([*permit.permitted["N21-03-04"], "N21-03-04.99"], "（示例数据）")]
+        served = typed["answer"](platform, enterprise, {"N21-03-04": held}, permit.id)["N21-03-04"]
+        assert served.fields == permit.permitted["N21-03-04"]
+        assert served.rows == (dict.fromkeys(served.fields, "（示例数据）"),)
+        assert served.retain_days is not None

@@ -1,7 +1,16 @@
 """Client of a consent service: ask before you fetch, fail closed. See README.md for the first call."""
 
 from consent_sdk.client import AsyncConsentClient, ConsentClient
-from consent_sdk.errors import CallFailed, ConsentRefused, ConsentSdkError, ReceiptPending, ReceiptRefused, RequestRefused, Undecided
+from consent_sdk.errors import (
+    CallFailed,
+    ConsentRefused,
+    ConsentSdkError,
+    ReceiptPending,
+    ReceiptRefused,
+    RequestRefused,
+    ServingRefused,
+    Undecided,
+)
 from consent_sdk.models import (
     Check,
     Decision,
@@ -16,6 +25,7 @@ from consent_sdk.models import (
     Permit,
     Receipt,
 )
+from consent_sdk.obligations import Served, serve, serve_decision
 
 __all__ = [
     "AsyncConsentClient",
@@ -38,5 +48,9 @@ __all__ = [
     "ReceiptPending",
     "ReceiptRefused",
     "RequestRefused",
+    "Served",
+    "ServingRefused",
     "Undecided",
+    "serve",
+    "serve_decision",
 ]

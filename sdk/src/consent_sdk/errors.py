@@ -5,6 +5,7 @@ ConsentSdkError
 ├── CallFailed       the service refused the call itself: status, code and what to do
 ├── RequestRefused   a consent request asked too much: one verdict, code and solution per item
 ├── ConsentRefused   the enterprise granted nothing, or the answer in the browser does not belong to this request
+├── ServingRefused   a platform's rows cannot be served as the decision demands: serve nothing of the item
 ├── ReceiptPending   a record is not proven yet: ask again in a second, or once the witnesses answer
 └── ReceiptRefused   what the service gave does not prove what it said: keep both, and ask the auditor
 """
@@ -49,6 +50,15 @@ class ConsentRefused(ConsentSdkError):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+class ServingRefused(ConsentSdkError):
+    """Rows cannot be handled as the decision demands. Nothing of the item may leave. `item` and the reason; never a value."""
+
+    def __init__(self, item: str, reason: str) -> None:
+        super().__init__(f"{item}: {reason}")
+        self.item = item
+        self.reason = reason
 
 
 class ReceiptPending(ConsentSdkError):

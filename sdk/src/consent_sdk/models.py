@@ -187,11 +187,14 @@ def _present(**values: Any) -> dict[str, Any]:
 
 
 class Obligation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the receiver must do with these fields: mask, band, aggregate, match_only, do_not_store, or retain_days (`value`)."""
+    """What must be done with these fields: mask, band, aggregate, match_only, do_not_store or retain_days; `serve` does it.
+
+    `value`: the method of a mask, the rising edges of a band, a number of days; None for the others.
+    """
 
     code: str
     fields: tuple[str, ...]
-    value: int | None = None
+    value: int | str | tuple[int, ...] | None = None
 
 
 class ItemResult(msgspec.Struct, frozen=True, kw_only=True):
