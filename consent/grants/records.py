@@ -41,9 +41,11 @@ def ledger_detail(seq: int, detail: Detail) -> parts.Detail:
     )
 
 
-def approved_event(grant: Grant, refused: Sequence[tuple[int, Refused]], pseudonym: str) -> events.GrantApproved:
-    """`grant.approved`, with the places of the refused details."""
-    return events.GrantApproved(
+def approved_event(
+    grant: Grant, refused: Sequence[tuple[int, Refused]], pseudonym: str, kind: type[events.GrantApproved] = events.GrantApproved
+) -> events.GrantApproved:
+    """`grant.approved`, or a consent that changed the grant, with the places of the refused details."""
+    return kind(
         grant=grant.id,
         version=grant.version,
         request=grant.request_id,
@@ -52,7 +54,7 @@ def approved_event(grant: Grant, refused: Sequence[tuple[int, Refused]], pseudon
         by=grant.granted_by,
         channel=grant.channel,
         notice=parts.Notice(version=grant.notice_version, sha256=grant.notice_sha256.hex()),
-        details=tuple(ledger_detail(item.seq, item.detail) for item in grant.items),
+        details=tuple(ledger_detail(item.seq, item.detail) for item in grant.items if item.status == "active"),
         refused=tuple(
             parts.RefusedDetail(identifier=ledger_identifier(seq), item=entry.detail.item, code=entry.code) for seq, entry in refused
         ),

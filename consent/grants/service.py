@@ -35,6 +35,7 @@ from consent.grants.model import (
 )
 from consent.grants.records import approved_event, change_members
 from consent.ledger import events, parts
+from consent.ledger.statements import Event
 from consent.ledger.writer import LedgerTransaction
 from consent.parties import store as parties
 from consent.parties.model import Institution, Subject
@@ -79,23 +80,14 @@ async def approve(  # noqa: PLR0913 - each is a fact of the act, and all are nam
         NotFound: no such subject, institution or client.
         Conflict: `request.answered`: the request has its grant.
     """
-    enterprise = await _check_subject(tx.connection, subject_id, enterprise_id, by)
-    institution = await _check_institution(tx.connection, institution_id, client_id)
-    await _check_notice(tx.connection, notice)
+    enterprise = await check_subject(tx.connection, subject_id, enterprise_id, by)
+    institution = await check_institution(tx.connection, institution_id, client_id)
+    await check_notice(tx.connection, notice)
     if not {detail.name for detail in details}.issuperset(approved):
         raise InvalidRequest(
             "含有未申请的授权项。", "An identifier that was not asked for.", code="grant.identifier_unknown", member="approved"
         )
-    items: list[GrantItem] = []
-    refused: list[tuple[int, Refused]] = []
-    for seq, detail in enumerate(details, 1):
-        code = _refusal(catalogue, detail, by=by, chosen=detail.name in approved, now=tx.time)
-        if code is None:
-            items.append(GrantItem(seq=seq, detail=detail, status="active"))
-        else:
-            refused.append((seq, Refused(detail, code)))
-    if not items:
-        raise InvalidRequest("没有可授予的授权项。", "Nothing is left to grant.", code="grant.nothing_approved", member="approved")
+    items, refused = sort_out(catalogue, details, by=by, approved=approved, now=tx.time)
     grant = Grant(
         id=secrets.token_urlsafe(16),
         institution_id=institution_id,
@@ -122,8 +114,32 @@ async def approve(  # noqa: PLR0913 - each is a fact of the act, and all are nam
         raise Conflict("该授权请求已处理。", "This request has been answered.", code="request.answered")
     pseudonym = await pseudonym_for(tx.connection, institution_id, grant.identifier)
     event = approved_event(grant, refused, pseudonym)
-    await _record(tx, grant, event, Actor.subject(subject_id), [item.detail.name for item in items])
+    await record(tx, grant, event, Actor.subject(subject_id), [item.detail.name for item in items])
     return grant
+
+
+def sort_out(
+    catalogue: Catalogue, details: Sequence[Detail], *, by: GrantedBy, approved: Collection[str], now: datetime, first: int = 1
+) -> tuple[list[GrantItem], list[tuple[int, Refused]]]:
+    """What an act grants, and what of its request stays refused, each with its place in the grant.
+
+    Args:
+        first: the place of the first detail.
+
+    Raises:
+        InvalidRequest: `grant.nothing_approved`: nothing is left to grant.
+    """
+    items: list[GrantItem] = []
+    refused: list[tuple[int, Refused]] = []
+    for seq, detail in enumerate(details, first):
+        code = _refusal(catalogue, detail, by=by, chosen=detail.name in approved, now=now)
+        if code is None:
+            items.append(GrantItem(seq=seq, detail=detail, status="active"))
+        else:
+            refused.append((seq, Refused(detail, code)))
+    if not items:
+        raise InvalidRequest("没有可授予的授权项。", "Nothing is left to grant.", code="grant.nothing_approved", member="approved")
+    return items, refused
 
 
 def _refusal(catalogue: Catalogue, detail: Detail, *, by: GrantedBy, chosen: bool, now: datetime) -> str | None:
@@ -151,7 +167,7 @@ async def refuse(tx: LedgerTransaction, *, request_id: str, institution_id: str,
     enterprise = await parties.subject(tx.connection, enterprise_id)
     if enterprise is None:
         raise _not_found()
-    await _check_notice(tx.connection, notice)
+    await check_notice(tx.connection, notice)
     if await store.grant_of_request(tx.connection, request_id) is not None:
         raise Conflict("该授权请求已处理。", "This request has been answered.", code="request.answered")
     pseudonym = await pseudonym_for(tx.connection, institution_id, enterprise.identifier)
@@ -169,7 +185,7 @@ async def narrow(tx: LedgerTransaction, grant_id: str, identifiers: Collection[s
         NotFound: no such grant of this actor.
         InvalidRequest: no identifier, or one that the grant never had.
     """
-    grant = await _grant_of(tx.connection, grant_id, actor)
+    grant = await grant_of(tx.connection, grant_id, actor)
     wanted = set(identifiers)
     if not wanted or not {item.detail.name for item in grant.items}.issuperset(wanted):
         raise InvalidRequest(
@@ -191,7 +207,7 @@ async def narrow(tx: LedgerTransaction, grant_id: str, identifiers: Collection[s
         removed=tuple(ledger_identifier(item.seq) for item in removed),
         remaining=tuple(ledger_identifier(item.seq) for item in remaining),
     )
-    await _record(tx, grant, event, actor, [item.detail.name for item in removed])
+    await record(tx, grant, event, actor, [item.detail.name for item in removed])
     return grant
 
 
@@ -201,7 +217,7 @@ async def revoke(tx: LedgerTransaction, grant_id: str, actor: Actor) -> Grant:
     Raises:
         NotFound: no such grant of this actor.
     """
-    grant = await _grant_of(tx.connection, grant_id, actor)
+    grant = await grant_of(tx.connection, grant_id, actor)
     return grant if grant.status == "revoked" else await _revoke(tx, grant, actor)
 
 
@@ -212,7 +228,7 @@ async def _revoke(tx: LedgerTransaction, grant: Grant, actor: Actor) -> Grant:
     grant = msgspec.structs.replace(grant, version=grant.version + 1, status="revoked", ended_at=tx.time, items=ended)
     await store.end_items(tx.connection, grant.id, sorted(seqs), tx.time)
     event = events.GrantRevoked(**await change_members(tx.connection, grant, actor))
-    await _record(tx, grant, event, actor, [item.detail.name for item in active])
+    await record(tx, grant, event, actor, [item.detail.name for item in active])
     return grant
 
 
@@ -242,13 +258,13 @@ async def _hold(
     status: Literal["active", "suspended"],
     event: type[events.GrantSuspended | events.GrantResumed],
 ) -> Grant:
-    grant = await _grant_of(tx.connection, grant_id, Actor.operator())
+    grant = await grant_of(tx.connection, grant_id, Actor.operator())
     if grant.status == "revoked":
         raise _revoked()
     if grant.status == status:
         return grant
     grant = msgspec.structs.replace(grant, version=grant.version + 1, status=status)
-    await _record(tx, grant, event(**await change_members(tx.connection, grant, Actor.operator())), Actor.operator(), [])
+    await record(tx, grant, event(**await change_members(tx.connection, grant, Actor.operator())), Actor.operator(), [])
     return grant
 
 
@@ -259,7 +275,7 @@ async def get(connection: AsyncConnection, grant_id: str, actor: Actor) -> Grant
     Raises:
         NotFound: it does not exist, or is not this actor's; both answer alike.
     """
-    return await _grant_of(connection, grant_id, actor)
+    return await grant_of(connection, grant_id, actor)
 
 
 async def list_of_institution(
@@ -298,7 +314,7 @@ async def history(connection: AsyncConnection, grant_id: str, actor: Actor) -> l
     Raises:
         NotFound: no such grant of this actor.
     """
-    await _grant_of(connection, grant_id, actor)
+    await grant_of(connection, grant_id, actor)
     return await store.history(connection, grant_id)
 
 
@@ -320,14 +336,14 @@ def _checked_limit(limit: int) -> int:
 
 
 # ---------------------------------------------------------------- shared by the writers
-async def _grant_of(connection: AsyncConnection, grant_id: str, actor: Actor) -> Grant:
+async def grant_of(connection: AsyncConnection, grant_id: str, actor: Actor) -> Grant:
     grant = await store.grant(connection, grant_id) if _ID.fullmatch(grant_id) else None
     if grant is None or not actor.may_change(grant):
         raise _not_found()
     return grant
 
 
-async def _record(tx: LedgerTransaction, grant: Grant, event: events.Event, actor: Actor, details: Sequence[str]) -> None:
+async def record(tx: LedgerTransaction, grant: Grant, event: Event, actor: Actor, details: Sequence[str]) -> None:
     """Store the version, end what pointed to the former one, and stage the record."""
     await store.update_status(tx.connection, grant)
     await store.end_tokens(tx.connection, grant.id, tx.time)
@@ -336,7 +352,7 @@ async def _record(tx: LedgerTransaction, grant: Grant, event: events.Event, acto
     await parties.raise_version(tx.connection, sorted({grant.subject_id, grant.enterprise_id}))
 
 
-async def _check_subject(connection: AsyncConnection, subject_id: UUID, enterprise_id: UUID, by: GrantedBy) -> Subject:
+async def check_subject(connection: AsyncConnection, subject_id: UUID, enterprise_id: UUID, by: GrantedBy) -> Subject:
     """The enterprise, if this subject may grant towards its financing."""
     subject = await parties.subject(connection, subject_id)
     enterprise = await parties.subject(connection, enterprise_id)
@@ -356,7 +372,7 @@ async def _check_subject(connection: AsyncConnection, subject_id: UUID, enterpri
     return enterprise
 
 
-async def _check_institution(connection: AsyncConnection, institution_id: str, client_id: str) -> Institution:
+async def check_institution(connection: AsyncConnection, institution_id: str, client_id: str) -> Institution:
     institution = await parties.institution(connection, institution_id)
     client = await parties.client(connection, client_id)
     if institution is None or client is None or client.institution_id != institution_id:
@@ -366,7 +382,7 @@ async def _check_institution(connection: AsyncConnection, institution_id: str, c
     return institution
 
 
-async def _check_notice(connection: AsyncConnection, notice: Notice) -> None:
+async def check_notice(connection: AsyncConnection, notice: Notice) -> None:
     # A record that names a document which the ledger does not hold would be refuted by every verifier.
     if not await store.is_published(connection, notice.sha256):
         raise InvalidRequest("风险告知书版本未知。", "This risk notice was never published.", code="notice.unknown", member="notice")

@@ -130,6 +130,22 @@ def _item_values(grant_id: str, item: GrantItem) -> dict[str, Any]:
     }
 
 
+async def insert_items(connection: AsyncConnection, grant_id: str, items: Sequence[GrantItem]) -> None:
+    """Add granted details to a grant."""
+    await connection.execute(_INSERT_ITEM, [_item_values(grant_id, item) for item in items])
+
+
+async def update_consent(connection: AsyncConnection, value: Grant) -> None:
+    """Store which request and notice the grant now stands on, and what was left out of it."""
+    statement = text("""
+        update consent_grant set request_id = :request_id, notice_version = :notice_version, notice_sha256 = :notice_sha256,
+               refused = cast(:refused as jsonb)
+         where id = :id
+    """)
+    values = {name: getattr(value, name) for name in ("id", "request_id", "notice_version", "notice_sha256")}
+    await connection.execute(statement, values | {"refused": msgspec.json.encode(value.refused).decode()})
+
+
 async def update_status(connection: AsyncConnection, value: Grant) -> None:
     """Store the grant's version and state."""
     await connection.execute(

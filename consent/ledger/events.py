@@ -224,6 +224,18 @@ class GrantApproved(Event, frozen=True):
     refused: Annotated[tuple[RefusedDetail, ...], Meta(max_length=128)]
 
 
+class GrantReplaced(GrantApproved, frozen=True):
+    """The subject put another consent in the grant's place (FAPI Grant Management §4.2): `details` are all that is granted from here on."""
+
+    TYPE: ClassVar[str] = "grant.replaced"
+
+
+class GrantMerged(GrantApproved, frozen=True):
+    """The subject added to the grant: `details` are all that is granted from here on, with the identifiers that they had."""
+
+    TYPE: ClassVar[str] = "grant.merged"
+
+
 class GrantRefused(Event, frozen=True):
     """The subject refused a request as a whole."""
 

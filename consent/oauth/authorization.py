@@ -21,7 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from consent.catalogue.model import Catalogue
 from consent.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from consent.grants import service as grants
-from consent.grants.model import Detail, GrantedBy, Notice
+from consent.grants import store as grants_store
+from consent.grants.model import Detail, Grant, GrantedBy, Notice
+from consent.grants.renewal import renew
 from consent.ledger.writer import LedgerTransaction
 from consent.oauth.model import CODE_SECONDS, FINISH_SECONDS, REQUEST_URI_PREFIX, PushedRequest
 from consent.oauth.par import Parameters
@@ -107,6 +109,8 @@ def _read(row: Any) -> PushedRequest:
         code_challenge=parameters.code_challenge,
         dpop_jkt=row.dpop_jkt,
         login_hint=parameters.login_hint,
+        renewal=parameters.renewal,
+        grant_id=parameters.grant_id,
         created_at=row.created_at,
         expires_at=row.expires_at,
     )
@@ -127,6 +131,13 @@ async def parties(
     subject = await parties_store.subject(connection, visitor.subject_id)
     if subject is None:
         raise _not_hers("subject.not_linked")
+    if pushed.grant_id is not None:
+        grant = await grants_store.grant(connection, pushed.grant_id)
+        if grant is None or grant.subject_id != subject.id or enterprise_id not in {None, grant.enterprise_id}:
+            raise _not_hers("login_hint.mismatch")
+        if pushed.login_hint not in {None, grant.enterprise}:
+            raise _not_hers("login_hint.mismatch")
+        return Parties(subject.id, grant.enterprise_id, grant.granted_by)
     if subject.kind != "person":
         if pushed.login_hint not in {None, subject.uscc} or enterprise_id not in {None, subject.id}:
             raise _not_hers("login_hint.mismatch")
@@ -184,19 +195,21 @@ async def complete(
     if not approved:
         return await refuse(tx, pushed, who, issuer=issuer, notice=notice)
     await _consume(tx, pushed)
-    grant = await grants.approve(
-        tx,
-        catalogue=catalogue,
-        request_id=pushed.id,
-        institution_id=pushed.institution_id,
-        client_id=pushed.client_id,
-        subject_id=who.subject_id,
-        enterprise_id=who.enterprise_id,
-        by=who.by,
-        details=pushed.details,
-        approved=approved,
-        notice=notice,
-    )
+    if pushed.renewal is not None and pushed.grant_id is not None:
+        grant = await renew(
+            tx,
+            pushed.renewal,
+            pushed.grant_id,
+            catalogue=catalogue,
+            request_id=pushed.id,
+            client_id=pushed.client_id,
+            subject_id=who.subject_id,
+            details=pushed.details,
+            approved=approved,
+            notice=notice,
+        )
+    else:
+        grant = await _approve(tx, pushed, who, catalogue, approved, notice)
     code = secrets.token_urlsafe(32)
     await tx.connection.execute(
         _INSERT_CODE,
@@ -211,6 +224,24 @@ async def complete(
         },
     )
     return _redirect(pushed, issuer, code=code)
+
+
+async def _approve(
+    tx: LedgerTransaction, pushed: PushedRequest, who: Parties, catalogue: Catalogue, approved: Collection[str], notice: Notice
+) -> Grant:
+    return await grants.approve(
+        tx,
+        catalogue=catalogue,
+        request_id=pushed.id,
+        institution_id=pushed.institution_id,
+        client_id=pushed.client_id,
+        subject_id=who.subject_id,
+        enterprise_id=who.enterprise_id,
+        by=who.by,
+        details=pushed.details,
+        approved=approved,
+        notice=notice,
+    )
 
 
 async def refuse(tx: LedgerTransaction, pushed: PushedRequest, who: Parties, *, issuer: str, notice: Notice) -> str:

@@ -9,6 +9,7 @@ OAuthError
 ├── UnsupportedGrantType          unsupported_grant_type         400
 ├── UnsupportedResponseType       unsupported_response_type      400
 ├── InvalidDPoPProof              invalid_dpop_proof             400   RFC 9449 §5
+├── InvalidGrantId                invalid_grant_id               400   FAPI Grant Management §5
 ├── UseDPoPNonce                  use_dpop_nonce                 400   RFC 9449 §8
 ├── InvalidRequestObject          invalid_request_object         400   RFC 9101 §7
 ├── InvalidAuthorizationDetails   invalid_authorization_details  400   RFC 9396 §5, with a verdict per detail where it was judged
@@ -110,6 +111,15 @@ class InvalidDPoPProof(OAuthError):
     """The proof of possession is missing, invalid or was used before."""
 
     error = "invalid_dpop_proof"
+
+
+class InvalidGrantId(OAuthError):
+    """No such grant of this client that could be changed (FAPI Grant Management §5)."""
+
+    error = "invalid_grant_id"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such grant of this client, or it has ended.")
 
 
 class UseDPoPNonce(OAuthError):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from consent.decisions.requests import Judgement
 from consent.grants.model import Detail
+from consent.grants.renewal import Renewal
 
 REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
 REQUEST_URI_SECONDS = 590
@@ -44,6 +45,7 @@ class PushedRequest:
     products    names (zh, en) of the institution's products by code
     details     canonical, identifier and fields always there, exactly as judged
     login_hint  the 统一社会信用代码 of the only enterprise that may answer
+    renewal     how the consent changes the grant `grant_id`; both None for a new grant
     """
 
     hash: bytes
@@ -61,5 +63,7 @@ class PushedRequest:
     code_challenge: str
     dpop_jkt: str | None
     login_hint: str | None
+    renewal: Renewal | None
+    grant_id: str | None
     created_at: datetime
     expires_at: datetime

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
+from typing import Any, get_args
 
 import msgspec
 from sqlalchemy import text
@@ -19,9 +20,11 @@ from consent.clock import utc_now
 from consent.db import read
 from consent.decisions.requests import Judgement, Verdict
 from consent.errors import PolicyUnavailable
+from consent.grants import store as grants_store
 from consent.grants.details import parse_details
 from consent.grants.model import Detail
 from consent.grants.records import ledger_detail
+from consent.grants.renewal import Renewal
 from consent.ledger import events, parts
 from consent.ledger.evidence import Evidence
 from consent.ledger.in_force import check_in_force
@@ -29,7 +32,14 @@ from consent.ledger.writer import write
 from consent.oauth.assertion import PARAMETERS as AUTHENTICATION
 from consent.oauth.authentication import Authenticated, RegisteredClient
 from consent.oauth.dpop import JKT
-from consent.oauth.errors import InvalidAuthorizationDetails, InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType
+from consent.oauth.errors import (
+    InvalidAuthorizationDetails,
+    InvalidGrantId,
+    InvalidRequest,
+    InvalidScope,
+    UnauthorizedClient,
+    UnsupportedResponseType,
+)
 from consent.oauth.form import Form, check_names, required
 from consent.oauth.jar import read_request_object
 from consent.oauth.model import REQUEST_URI_PREFIX, REQUEST_URI_SECONDS, RequestJudge
@@ -48,6 +58,8 @@ PARAMETERS = AUTHENTICATION | {
     "dpop_jkt",
     "login_hint",
     "authorization_details",
+    "grant_management_action",
+    "grant_id",
 }
 LONGEST_GRANT = timedelta(days=366 * 10)
 MAX_STATE = 4096
@@ -56,12 +68,17 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of the request besides its details, in the shape of `pushed_request.parameters`."""
+    """What is kept of the request besides its details, in the shape of `pushed_request.parameters`.
+
+    renewal, grant_id  how the consent changes which grant; both None for a new one
+    """
 
     redirect_uri: str
     code_challenge: str
     state: str | None = None
     login_hint: str | None = None
+    renewal: Renewal | None = None
+    grant_id: str | None = None
 
 
 class PushedReply(msgspec.Struct, frozen=True):
@@ -79,6 +96,7 @@ async def push(
     Raises:
         InvalidRequestObject: as `consent.oauth.jar.read_request_object`.
         InvalidRequest, InvalidScope, UnauthorizedClient, UnsupportedResponseType: the request is malformed or not the client's to make.
+        InvalidGrantId: the grant to be changed is not this client's, or has ended.
         InvalidAuthorizationDetails: the details are malformed, or refused with verdicts (then recorded as grant.request_refused).
         PolicyUnavailable, Superseded, DatabaseUnavailable: nothing was decided or recorded.
     """
@@ -86,6 +104,7 @@ async def push(
     form = _open_object(client, issuer, form)
     parameters = _check_parameters(client, form)
     dpop_jkt = _check_jkt(form, caller.jkt)
+    await _check_grant(engine, client, parameters)
     details = _read_details(required(form, "authorization_details"), utc_now())
     await _check_named(engine, details)
     request_id = secrets.token_urlsafe(16)
@@ -125,7 +144,32 @@ def _check_parameters(client: RegisteredClient, form: Form) -> Parameters:
         code_challenge=code_challenge,
         state=_check_state(form.get("state")),
         login_hint=_check_hint(form.get("login_hint")),
+        **_check_management(form),
     )
+
+
+def _check_management(form: Form) -> dict[str, Any]:
+    """FAPI Grant Management §4.1; without an action a new grant is made."""
+    action, grant_id = form.get("grant_management_action", "create"), form.get("grant_id")
+    if action == "create":
+        if grant_id is not None:
+            raise InvalidRequest("A grant_id goes with the grant_management_action replace or merge.")
+        return {}
+    if action not in get_args(Renewal):
+        raise InvalidRequest("The grant_management_action is create, replace or merge.")
+    return {"renewal": action, "grant_id": required(form, "grant_id")}
+
+
+async def _check_grant(engine: AsyncEngine, client: RegisteredClient, parameters: Parameters) -> None:
+    """A grant of another client answers like one that does not exist."""
+    if parameters.grant_id is None:
+        return
+    grant = None
+    if len(parameters.grant_id) <= 128:
+        async with read(engine) as connection:
+            grant = await grants_store.grant(connection, parameters.grant_id)
+    if grant is None or grant.client_id != client.id or grant.status != "active":
+        raise InvalidGrantId
 
 
 def _check_state(state: str | None) -> str | None:

@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from consent.catalogue.model import Catalogue
 from consent.db import read
 from consent.errors import Conflict, ConsentError, InvalidRequest, NotFound
-from consent.grants.model import Detail, Notice
+from consent.grants import store as grants_store
+from consent.grants.model import Detail, Grant, Notice
 from consent.ledger.writer import write
 from consent.oauth import authorization
 from consent.oauth.authorization import Parties
@@ -47,6 +48,7 @@ class Asked:
     who        who answers for whose financing; `enterprise` is the latter
     positions  the details by the names of their boxes, d1 to dn
     tickable   names of the boxes that this visitor may tick
+    renewed    the grant that her consent would change
     """
 
     pushed: PushedRequest
@@ -57,6 +59,7 @@ class Asked:
     positions: dict[str, Detail]
     tickable: frozenset[str]
     items: list[ItemView]
+    renewed: Grant | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ async def _load(connection: AsyncConnection, catalogue: Catalogue, visitor: Subj
         enterprise=enterprise,
         positions=positions,
         tickable=frozenset(place for place, detail in positions.items() if detail.name in may),
+        renewed=None if pushed.grant_id is None else await grants_store.grant(connection, pushed.grant_id),
         items=[item_view(catalogue, place, detail, names, None if detail.name in may else other) for place, detail in positions.items()],
     )
 
@@ -235,6 +239,8 @@ def _render(
         address=address,
         shown=_shown(pushed, catalogue),
         items=asked.items,
+        pushed=pushed,
+        renewed=asked.renewed,
         ticked=frozenset(ticked),
         tickable=len(asked.tickable),
         notice=shown.wording,

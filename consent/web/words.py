@@ -91,12 +91,12 @@ STATES: Mapping[str, Chip] = {
 EVENTS: Mapping[str, Words] = {
     "grant.approved": Words("同意授权", "Granted"),
     "grant.refused": Words("不同意", "Refused"),
+    "grant.replaced": Words("以新的授权代替", "Replaced by a new consent"),
+    "grant.merged": Words("增加授权项", "More granted"),
     "grant.narrowed": Words("撤回其中一部分", "Part of it revoked"),
     "grant.revoked": Words("撤回全部", "Revoked as a whole"),
     "grant.suspended": Words("暂停", "Suspended"),
     "grant.resumed": Words("恢复", "Resumed"),
-    "grant.replaced": Words("由新的授权替代", "Replaced by a new one"),
-    "grant.merged": Words("与新的授权合并", "Merged with a new one"),
 }
 
 ACTORS: Mapping[str, Words] = {

@@ -58,9 +58,12 @@ SAMPLES: list[events.Event] = [
             identifier_digest=DIGEST, item="unknown", action="unknown", purpose="x", product="tax-loan-01", verdict="refuse", codes=()
         ),),
     ),
-    events.GrantApproved(
-        grant="g", version=1, request=None, institution="bank-1", subject=PSEUDONYM, by="enterprise", channel="online", notice=NOTICE,
-        details=(DETAIL,), refused=(parts.RefusedDetail(identifier="d2", item="N21-03-01A", code="item.not_granted"),),
+    *(
+        kind(
+            grant="g", version=1, request=None, institution="bank-1", subject=PSEUDONYM, by="enterprise", channel="online", notice=NOTICE,
+            details=(DETAIL,), refused=(parts.RefusedDetail(identifier="d2", item="N21-03-01A", code="item.not_granted"),),
+        )
+        for kind in (events.GrantApproved, events.GrantReplaced, events.GrantMerged)
     ),
     events.GrantRefused(request="r", institution="bank-1", subject=PSEUDONYM, notice=NOTICE),
     events.GrantNarrowed(**GRANT, removed=("d1",), remaining=("d2", "d10")),
