@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consent import db
-from consent.errors import InvalidRequest, NotAuthenticated, NotFound, Unavailable
+from consent.errors import InvalidRequest, NotAuthenticated, NotFound, ServiceError, Unavailable
 from consent.ledger import store
 from consent.ledger.copies import export, publish
 from consent.ledger.store import Head
@@ -36,6 +36,16 @@ class NotAnAuditor(NotAuthenticated):
     def __init__(self) -> None:
         super().__init__("读取账本记录需要审计令牌。", "Reading records of the ledger needs an auditor's token.")
         self.headers = {"WWW-Authenticate": 'Bearer realm="ledger"'}
+
+
+class RecordsGone(ServiceError):
+    """Rows below a signed head are missing: the auditor's tool takes 410 for a refutation."""
+
+    status = 410
+    code = "ledger.gone"
+
+    def __init__(self) -> None:
+        super().__init__("已签名的账本记录缺失。", "Records below a signed checkpoint are missing: this ledger is not whole.")
 
 
 def _absent() -> NotFound:
@@ -77,6 +87,7 @@ async def tile(engine: AsyncEngine, wanted: Tile) -> bytes:
 
     Raises:
         NotFound: the ledger has not published it.
+        RecordsGone: it has, and cannot show it any more.
     """
     level = max(wanted.level, 0)
     first = wanted.n * TILE_WIDTH
@@ -94,7 +105,7 @@ async def tile(engine: AsyncEngine, wanted: Tile) -> bytes:
             row = await store.hashes(connection, level, first, wanted.width)
             body, count = b"".join(row), len(row)
     if count != wanted.width:
-        raise _absent()  # rows below a signed head are missing; the verifier will say so
+        raise RecordsGone  # not 404: who reads this may say that the ledger broke its promise
     return body
 
 

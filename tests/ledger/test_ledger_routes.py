@@ -169,3 +169,19 @@ async def test_before_the_first_checkpoint_nothing_is_shown(client, auditor, led
     assert (await client.get("/ledger/checkpoint")).status_code == 503
     for path in ("tile/0/000.p/1", "tile/entries/000.p/1"):
         assert (await client.get(f"/ledger/{path}", headers=auditor)).status_code == 404
+
+
+async def test_what_was_signed_and_is_gone_is_410(engine, owner_engine, signer: Signer, client: httpx.AsyncClient, auditor):
+    """Rows that somebody deleted below a signed head: not 404, which may mean that it is kept elsewhere; what is whole stays served."""
+    async with write(engine) as transaction:
+        for _ in range(300):
+            transaction.append(StaffRegistered(staff="staff-1", role="auditor"))
+    await signer.sign_now()
+    async with owner_engine.begin() as owner:
+        await owner.execute(text("alter table ledger_record disable trigger user"))
+        await owner.execute(text("delete from ledger_record where idx = 270"))
+    for path in ("tile/0/001.p/45", "tile/entries/001.p/45"):
+        answer = await client.get(f"/ledger/{path}", headers=auditor)
+        assert (answer.status_code, answer.json()["code"]) == (410, "ledger.gone")
+    assert (await client.get("/ledger/tile/0/000")).status_code == 200
+    assert (await client.get("/ledger/tile/0/002")).status_code == 404
