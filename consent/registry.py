@@ -10,12 +10,16 @@ from uuid import UUID
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from consent.activation.service import matrix_items, policies_in_force
 from consent.catalogue.load import load
-from consent.errors import InvalidRequest
+from consent.catalogue.model import Catalogue
+from consent.decisions.bundle import load_bundle
+from consent.errors import InvalidRequest, NotFound
 from consent.ledger.writer import write
 from consent.parties import accounts, service
 from consent.parties.access import StaffRole
 from consent.parties.model import ClientStatus, Institution, InstitutionChange, LinkRole, SubjectKind, SubjectLevel, SubjectStatus
+from consent.parties.profiles import Needed
 from consent.parties.terminals import Terminal
 
 _LIMIT = 256 * 1024
@@ -88,14 +92,25 @@ class InstitutionChangeDocument(msgspec.Struct, frozen=True, kw_only=True, forbi
     change: InstitutionChange
 
 
+async def _in_force(engine: AsyncEngine) -> tuple[Catalogue, Needed]:
+    """The catalogue, and what its purposes need: those in force, or before the first start the installed ones."""
+    try:
+        bundle = await policies_in_force(engine)
+    except NotFound:
+        bundle = load_bundle(load())
+    return bundle.catalogue(), matrix_items(bundle)
+
+
 async def _institution(engine: AsyncEngine, document: Institution) -> str:
+    words = await _in_force(engine)
     async with write(engine) as tx:
-        return (await service.register_institution(tx, document, load())).id
+        return (await service.register_institution(tx, document, *words)).id
 
 
 async def _change_institution(engine: AsyncEngine, document: InstitutionChangeDocument) -> str:
+    words = await _in_force(engine)
     async with write(engine) as tx:
-        return (await service.change_institution(tx, document.institution_id, document.change, load())).id
+        return (await service.change_institution(tx, document.institution_id, document.change, *words)).id
 
 
 async def _client(engine: AsyncEngine, document: ClientDocument) -> str:

@@ -35,17 +35,21 @@ from consent.parties.model import (
     parse_institution_id,
     parse_name,
 )
+from consent.parties.profiles import Needed, check_profiles
 from consent.parties.terminals import Terminal, check_terminals
 
 NO_KEYS: dict[str, Any] = {"keys": []}
 
 
 # ---------------------------------------------------------------- institutions
-async def register_institution(tx: LedgerTransaction, institution: Institution, catalogue: CatalogueWords) -> Institution:
+async def register_institution(
+    tx: LedgerTransaction, institution: Institution, catalogue: CatalogueWords, needed: Needed | None = None
+) -> Institution:
     """Register an institution or platform.
 
     Args:
         institution: as wanted; its version is ignored and starts at 1.
+        needed: what the matrix in force lists, against which products' profiles are held; without it the policies alone narrow them.
 
     Raises:
         InvalidRequest: a malformed member or a word outside the catalogue; or a status with which no institution begins.
@@ -54,6 +58,8 @@ async def register_institution(tx: LedgerTransaction, institution: Institution, 
     if institution.status not in {"applied", "active"}:
         raise InvalidRequest("新机构的状态应为已申请或已开通。", "A new institution has applied or is active.", member="status")
     institution = msgspec.structs.replace(institution.checked(catalogue), version=1)
+    if needed is not None:
+        check_profiles(institution.products, needed)
     if not await store.insert_institution(tx.connection, institution):
         raise Conflict("该机构标识或统一社会信用代码已登记。", "This id or code is registered.", code="institution.registered")
     event = events.PlatformRegistered if institution.kind in PLATFORM_KINDS else events.InstitutionRegistered
@@ -62,7 +68,7 @@ async def register_institution(tx: LedgerTransaction, institution: Institution, 
 
 
 async def change_institution(
-    tx: LedgerTransaction, institution_id: str, change: InstitutionChange, catalogue: CatalogueWords
+    tx: LedgerTransaction, institution_id: str, change: InstitutionChange, catalogue: CatalogueWords, needed: Needed | None = None
 ) -> Institution:
     """Change status, assessment, purposes, products and the like; in force for every decision after this transaction.
 
@@ -74,6 +80,9 @@ async def change_institution(
     if institution is None:
         raise _no_institution()
     institution = institution.changed(change).checked(catalogue)
+    # A profile that an older matrix allowed must not stand in the way of another change.
+    if needed is not None and change.products is not msgspec.UNSET:
+        check_profiles(institution.products, needed)
     await store.update_institution(tx.connection, institution)
     event = events.PlatformChanged if institution.kind in PLATFORM_KINDS else events.InstitutionChanged
     tx.append(event(**_snapshot(institution)))

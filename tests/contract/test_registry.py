@@ -62,3 +62,22 @@ async def test_duplicates_and_unknown_references_are_named(engine: AsyncEngine) 
     orphan = {"client_id": "orphan", "institution_id": "nobody", "name": "x", "jwks": public_part(new_key())}
     with pytest.raises(NotFound):
         await register(engine, "client", json.dumps(orphan).encode())
+
+
+async def test_a_profile_only_narrows(engine: AsyncEngine) -> None:
+    """A product that lists an item which none of its purposes needs is refused with the item named; one that narrows is taken."""
+    product = {"code": "tax-loan-01", "name_zh": "税易贷", "name_en": "Tax loan", "purposes": ["pre_loan"]}
+
+    def bank(items: list[str]) -> bytes:
+        return json.dumps(BANK | {"uscc": new_code(), "products": [product | {"items": items}]}).encode()
+
+    with pytest.raises(InvalidRequest, match="none of its purposes needs N24-07-02") as refused:
+        await register(engine, "institution", bank(["N21-03-04", "N24-07-02"]))
+    assert refused.value.code == "product.not_necessary"
+    assert "N24-07-02" in refused.value.zh
+    assert await register(engine, "institution", bank(["N21-03-04"])) == "test-bank"
+    wider = {"institution_id": "test-bank", "change": {"products": [product | {"items": ["N24-07-02"]}]}}
+    with pytest.raises(InvalidRequest, match="N24-07-02"):
+        await register(engine, "institution-change", json.dumps(wider).encode())
+    other = {"institution_id": "test-bank", "change": {"status": "suspended"}}
+    assert await register(engine, "institution-change", json.dumps(other).encode()) == "test-bank"
