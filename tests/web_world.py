@@ -142,15 +142,21 @@ class World:
         assert (await browser.sign_in(username)).status_code == 303
         return browser
 
-    async def push(self, *details: dict[str, Any], login_hint: str | None = None, lifetime: timedelta = timedelta(seconds=590)) -> str:
-        """A pushed request of bank-a, as the authorization server stores it. Returns the path of its consent page."""
+    async def push(
+        self, *details: dict[str, Any], login_hint: str | None = None, lifetime: timedelta = timedelta(seconds=590), **more: str
+    ) -> str:
+        """A pushed request of bank-a, as the authorization server stores it. Returns the path of its consent page.
+
+        Args:
+            more: further members of `consent.oauth.par.Parameters`.
+        """
         secret = secrets.token_urlsafe(32)
         now = datetime.now(UTC)
         parameters = {
             "redirect_uri": self.redirect,
             "code_challenge": base64.urlsafe_b64encode(bytes(32)).decode().rstrip("="),
             "state": "st-1",
-        }
+        } | more
         async with self.engine.begin() as connection:
             await connection.execute(
                 text("""
