@@ -13,9 +13,11 @@ from typing import BinaryIO
 
 import click
 
+from consent.cli_evidence import check_evidence, open_digests
 from consent.cli_ledger import ledger
 from consent.cli_policy import check_installation, policy
 from consent.cli_replay import dry_run, replay
+from consent.cli_subject import subject
 from consent.command import read_settings as _settings
 from consent.command import run as _run
 from consent.command import with_database
@@ -151,5 +153,8 @@ def register(kind: str, file: BinaryIO) -> None:
 
 main.add_command(ledger)
 main.add_command(policy)
+main.add_command(subject)
+ledger.add_command(open_digests)
+ledger.add_command(check_evidence)
 ledger.add_command(replay)
 policy.add_command(dry_run)

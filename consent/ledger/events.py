@@ -99,6 +99,7 @@ class InstitutionRegistered(Event, frozen=True):
     own_items: Annotated[tuple[Item, ...], Meta(max_length=128)]
     products: Annotated[tuple[Product, ...], Meta(max_length=256)]
     models: Annotated[tuple[Model, ...], Meta(max_length=256)]
+    evidence_months: Number
 
 
 class InstitutionChanged(InstitutionRegistered, frozen=True):

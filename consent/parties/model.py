@@ -189,6 +189,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         )
 
 
+MIN_EVIDENCE_MONTHS = 6
+MAX_EVIDENCE_MONTHS = 600
+
+
 class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An institution that asks for data, or a platform that holds it.
 
@@ -197,6 +201,7 @@ class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     purposes        declared purposes; a request must stay within them
     models          what it may ask with the action model; one that is left out is retired
     own_items       items of a department's own domain, which it may provide directly (国办发〔2024〕15号 二(一))
+    evidence_months  how long evidence is kept after the last grant or loan has ended, six at least; three years unless agreed otherwise
     version         raised by every change
     """
 
@@ -213,6 +218,7 @@ class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     own_items: tuple[str, ...] = ()
     products: tuple[Product, ...] = ()
     models: tuple[Model, ...] = ()
+    evidence_months: int = 36
     version: int = 1
 
     def checked(self, catalogue: CatalogueWords) -> Self:
@@ -226,6 +232,10 @@ class Institution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.agreement is not None and _AGREEMENT.fullmatch(self.agreement) is None:
             raise InvalidRequest("协议版本格式不正确。", "Malformed version of the terms.", member="agreement")
         self._check_assessment()
+        if not MIN_EVIDENCE_MONTHS <= self.evidence_months <= MAX_EVIDENCE_MONTHS:
+            raise InvalidRequest(
+                "凭据保存期限应为6至600个月。", "Evidence is kept for 6 to 600 months.", code="retention.invalid", member="evidence_months"
+            )
         if self.own_items and self.kind != "department":
             raise InvalidRequest("只有数据提供部门可以有本领域数据项。", "Only a department has items of its own.", member="own_items")
         codes = [product.code for product in self.products]
@@ -298,6 +308,7 @@ class InstitutionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     own_items: tuple[str, ...] | UnsetType = UNSET
     products: tuple[Product, ...] | UnsetType = UNSET
     models: tuple[Model, ...] | UnsetType = UNSET
+    evidence_months: int | UnsetType = UNSET
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):

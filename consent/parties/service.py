@@ -101,6 +101,7 @@ def _snapshot(institution: Institution) -> dict[str, Any]:
         "own_items": institution.own_items,
         "products": tuple(parts.Product(code=p.code, purposes=p.purposes, items=p.items) for p in institution.products),
         "models": tuple(parts.Model(model=m.id, items=m.items) for m in institution.models),
+        "evidence_months": institution.evidence_months,
     }
 
 

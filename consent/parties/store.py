@@ -14,7 +14,7 @@ from consent.parties.model import Client, Institution, LinkRole, Subject
 
 _INSTITUTION = text("""
     select i.id, i.kind, i.uscc, i.name_zh, i.name_en, i.status, i.agreement, i.assessed_from, i.assessed_until,
-           i.purposes, i.own_items, i.version,
+           i.purposes, i.own_items, i.evidence_months, i.version,
            (select cast(coalesce(jsonb_agg(jsonb_build_object('code', p.code, 'name_zh', p.name_zh, 'name_en', p.name_en,
                                  'purposes', p.purposes, 'items', p.items) order by p.code), '[]') as text)
               from product p where p.institution_id = i.id) as products,
@@ -53,9 +53,9 @@ async def registered_ids(connection: AsyncConnection, ids: Sequence[str]) -> fro
 
 _INSERT_INSTITUTION = text("""
     insert into institution (id, kind, uscc, name_zh, name_en, status, agreement, assessed_from, assessed_until,
-                             purposes, own_items, version)
+                             purposes, own_items, evidence_months, version)
     values (:id, :kind, :uscc, :name_zh, :name_en, :status, :agreement, :assessed_from, :assessed_until,
-            cast(:purposes as text[]), cast(:own_items as text[]), :version)
+            cast(:purposes as text[]), cast(:own_items as text[]), :evidence_months, :version)
     on conflict do nothing
     returning id
 """)
@@ -63,7 +63,7 @@ _UPDATE_INSTITUTION = text("""
     update institution
        set name_zh = :name_zh, name_en = :name_en, status = :status, agreement = :agreement, assessed_from = :assessed_from,
            assessed_until = :assessed_until, purposes = cast(:purposes as text[]),
-           own_items = cast(:own_items as text[]), version = :version
+           own_items = cast(:own_items as text[]), evidence_months = :evidence_months, version = :version
      where id = :id
 """)
 

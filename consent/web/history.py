@@ -128,7 +128,7 @@ async def _scope(connection: AsyncConnection, visitor: SubjectVisitor) -> tuple[
         subject = await parties.subject(connection, visitor.subject_id)
         return ([subject.identifier] if subject is not None else []), None
     rows = await connection.execute(
-        text("select g.id, e.uscc from consent_grant g join subject e on e.id = g.enterprise_id where g.subject_id = :id"),
+        text("select g.id, e.uscc from consent_grant g join subject e on e.id = g.enterprise_id where g.subject_id = :id and e.uscc is not null"),
         {"id": visitor.subject_id},
     )
     found = rows.all()

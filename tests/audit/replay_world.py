@@ -114,6 +114,7 @@ def party(institution: str, kind: str, **changes: Any) -> dict[str, Any]:
         "own_items": [],
         "products": [{"code": "tax-loan", "purposes": ["pre_loan"], "items": [OPEN, TAX]}] if bank else [],
         "models": [{"model": f"{institution}-model", "items": [TAX]}] if bank else [],
+        "evidence_months": 36,
     } | changes
 
 

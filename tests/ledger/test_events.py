@@ -23,7 +23,7 @@ DETAIL = parts.Detail(
 INSTITUTION = {
     "institution": "bank-1", "kind": "bank", "status": "active", "agreement": "2026-1", "assessed_from": AT, "assessed_until": None,
     "purposes": ("pre_loan",), "own_items": (), "products": (parts.Product(code="tax-loan-01", purposes=("pre_loan",), items=None),),
-    "models": (parts.Model(model="model-1", items=("N21-03-04",)),),
+    "models": (parts.Model(model="model-1", items=("N21-03-04",)),), "evidence_months": 36,
 }  # fmt: skip
 GRANT = {"grant": "_" * 22, "version": 2, "institution": "bank-1", "subject": PSEUDONYM, "actor": "subject"}
 NOTICE = parts.Notice(version="2026-1", sha256=SHA)

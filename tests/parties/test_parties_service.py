@@ -49,6 +49,7 @@ async def test_registered_institution_reads_back_and_is_on_record(engine: AsyncE
         "own_items": [],
         "products": [{"code": "tax-loan-01", "purposes": ["pre_loan"], "items": None}],
         "models": [],
+        "evidence_months": 36,
     }
 
 

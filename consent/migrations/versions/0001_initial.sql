@@ -89,6 +89,7 @@ create table institution (
   assessed_until timestamptz,
   purposes       text[] not null default '{}',             -- declared purposes
   own_items      text[] not null default '{}',             -- a department's own-domain items
+  evidence_months int not null default 36 check (evidence_months >= 6),  -- kept after the last grant or loan has ended
   version        bigint not null default 1,
   created_at     timestamptz not null default clock_timestamp()
 );
@@ -125,7 +126,8 @@ create table subject (
   status     text not null default 'active' check (status in ('active','suspended','closed')),
   version    bigint not null default 1,                    -- raised by every change of its grants, links and loans
   created_at timestamptz not null default clock_timestamp(),
-  check ((kind = 'person') = (uscc is null))
+  erased_at  timestamptz,                                  -- nobody knows any more who she was
+  check ((kind = 'person') = (uscc is null) or erased_at is not null)
 );
 create table person_link (
   person_id     uuid not null references subject,
@@ -302,6 +304,7 @@ create table loan (
   product        text,
   phase          text not null check (phase in ('applied','approved','refused','disbursed','settled','overdue')),
   version        bigint not null default 1,
+  changed_at     timestamptz not null default clock_timestamp(),  -- of the phase; evidence is kept from here on once it is closed
   primary key (institution_id, id)
 );
 create table model (
