@@ -25,7 +25,9 @@ def replay(records: list[Record]) -> None:
     ids: set[str] = set()
     for record in records:
         data = record.data
-        if record.type == "grant.approved":
+        if record.type in {"grant.approved", "grant.replaced", "grant.merged"}:
+            for key in [key for key in live if key[0] == data["grant"]]:
+                live.pop(key)
             for detail in data["details"]:
                 live[data["grant"], detail["identifier"]] = detail
             owners[data["grant"]] = (data["institution"], data["subject"])

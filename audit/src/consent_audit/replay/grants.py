@@ -35,19 +35,13 @@ def refuse(state: State, index: int, time: str, data: Data) -> None:  # noqa: AR
 
 def approve(state: State, index: int, time: str, data: Data) -> None:
     """A grant begins."""
-    grant_id, institution = data["grant"], data["institution"]
+    grant_id = data["grant"]
     if grant_id in state.grants or grant_id in state.expired or grant_id in state.ended:
         state.fault("grant.repeated", index, f"grant {grant_id} was there before")
-    party = state.parties.get(institution)
-    if party is None or party.status in {"suspended", "cancelled"}:
-        state.fault(
-            "grant.institution", index, f"{institution} can be granted nothing: it {'is ' + party.status if party else 'is unknown'}"
-        )
+    _check_institution(state, index, data["institution"])
     if data["version"] != 1:
         state.fault("grant.version", index, f"grant {grant_id} begins with version {data['version']}")
-    details = {intern(entry["identifier"]): Detail.read(entry) for entry in data["details"]}
-    if not details or len(details) != len(data["details"]):
-        state.fault("grant.details", index, f"grant {grant_id} has no details, or two with one identifier")
+    details = _details(state, index, data)
     for identifier, detail in details.items():
         _check_detail(state, index, identifier, detail, data["by"], time)
     if data["request"] is not None:
@@ -55,7 +49,84 @@ def approve(state: State, index: int, time: str, data: Data) -> None:
         if asked is not None:
             _check_request(state, index, data, asked)
     if details:
-        state.keep_grant(grant_id, Grant(intern(institution), data["subject"], intern(data["by"]), 1, "active", details, index))
+        state.keep_grant(grant_id, _grant(data, details, index))
+
+
+def _grant(data: Data, details: dict[str, Detail], index: int) -> Grant:
+    places = max(int(entry["identifier"][1:]) for entry in (*data["details"], *data["refused"]))
+    return Grant(intern(data["institution"]), data["subject"], intern(data["by"]), data["version"], "active", details, index, places)
+
+
+def _check_institution(state: State, index: int, institution: str) -> None:
+    party = state.parties.get(institution)
+    if party is None or party.status in {"suspended", "cancelled"}:
+        standing = "is unknown" if party is None else f"is {party.status}"
+        state.fault("grant.institution", index, f"{institution} can be granted nothing: it {standing}")
+
+
+def _details(state: State, index: int, data: Data) -> dict[str, Detail]:
+    details = {intern(entry["identifier"]): Detail.read(entry) for entry in data["details"]}
+    if not details or len(details) != len(data["details"]):
+        state.fault("grant.details", index, f"grant {data['grant']} has no details, or two with one identifier")
+    return details
+
+
+def renew(state: State, index: int, time: str, data: Data, *, merge: bool) -> None:
+    """Another consent takes the grant's place, or adds to it; `details` are all that it holds from there on."""
+    grant_id = data["grant"]
+    _check_institution(state, index, data["institution"])
+    grant = _next(state, index, data)
+    expired = grant is None and state.expired.pop(grant_id, None) is not None
+    details = _details(state, index, data)
+    if grant is not None:
+        if grant.status != "active" or grant.by != data["by"]:
+            state.fault(
+                "grant.transition", index, f"grant {grant_id} is {grant.status}, by the {grant.by}, and cannot be changed like this"
+            )
+        staying = _check_staying(state, index, grant, details, merge=merge)
+    else:  # of an expired grant only the version is known: what expired may stay, and permits nothing
+        staying = {identifier for identifier, detail in details.items() if merge and detail.valid_until <= time}
+    fresh = {identifier: detail for identifier, detail in details.items() if identifier not in staying}
+    for identifier, detail in fresh.items():
+        _check_detail(state, index, identifier, detail, data["by"], time)
+        if grant is not None and int(identifier[1:]) <= grant.places:
+            state.fault("grant.details", index, f"{identifier}: grant {grant_id} had a detail of this name before")
+    asked = _answer(state, index, data)
+    if asked is not None:
+        _check_renewal(state, index, data, set(fresh), asked)
+    if details and (grant is not None or expired):
+        kept = {name: detail if grant is None or name not in staying else grant.details[name] for name, detail in details.items()}
+        ended = {} if grant is None else {name: old for name, old in grant.everything().items() if name not in details}
+        renewed = _grant(data, kept, index)
+        renewed.ended = ended
+        state.keep_grant(grant_id, renewed)
+
+
+def _check_staying(state: State, index: int, grant: Grant, details: dict[str, Detail], *, merge: bool) -> set[str]:
+    """The details that the grant had before and has still. A replacement leaves none; a merge only ends what it grants anew."""
+    staying = {identifier for identifier in details if identifier in grant.details}
+    for identifier in sorted(staying):
+        if not merge or not details[identifier].same(grant.details[identifier]):
+            state.fault(
+                "grant.details", index, f"{identifier}: stands since record {grant.index} and is another now, or was to be replaced"
+            )
+    anew = {detail.key for identifier, detail in details.items() if identifier not in staying}
+    for identifier, detail in grant.details.items():
+        if merge and (identifier in staying) == (detail.key in anew):
+            state.fault("grant.details", index, f"{identifier}: is neither left alone nor replaced")
+    return staying
+
+
+def _check_renewal(state: State, index: int, data: Data, fresh: set[str], asked: dict[str, Data]) -> None:
+    """As `_check_request`, but the places in the grant are not those in the request."""
+    waiting = {(entry["item"], entry["purpose"], entry["action"]): entry for entry in asked.values()}
+    for entry in data["details"]:
+        if entry["identifier"] in fresh:
+            wanted = waiting.pop((entry["item"], entry["purpose"], entry["action"]), None)
+            if wanted is None or not _within(entry, wanted):
+                state.fault("grant.request", index, f"{entry['identifier']}: more was granted than asked")
+    if sorted(entry["item"] for entry in data["refused"]) != sorted(entry["item"] for entry in waiting.values()):
+        state.fault("grant.request", index, "answers other details than its request asked")
 
 
 def _check_detail(state: State, index: int, identifier: str, detail: Detail, by: str, time: str) -> None:

@@ -28,6 +28,8 @@ _HANDLERS: dict[str, Callable[[State, int, str, Data], None]] = {
     "grant.requested": grants.request,
     "grant.request_refused": grants.request_refused,
     "grant.approved": grants.approve,
+    "grant.replaced": partial(grants.renew, merge=False),
+    "grant.merged": partial(grants.renew, merge=True),
     "grant.refused": grants.refuse,
     "grant.narrowed": grants.narrow,
     "grant.revoked": grants.revoke,

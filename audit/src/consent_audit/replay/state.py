@@ -69,12 +69,12 @@ class State:
             self.requests.pop(self._request_ends.popleft()[1], None)
         while self._grant_ends and self._grant_ends[0][0] <= time:
             grant_id = heapq.heappop(self._grant_ends)[1]
-            grant = self.grants.pop(grant_id, None)
-            if grant is not None:
-                self.expired[grant_id] = grant.version
+            grant = self.grants.get(grant_id)
+            if grant is not None and grant.last <= time:  # it may have been renewed since
+                self.expired[grant_id] = self.grants.pop(grant_id).version
 
     def keep_grant(self, grant_id: str, grant: Grant) -> None:
-        """A grant begins."""
+        """A grant begins, or is renewed."""
         self.grants[grant_id] = grant
         if self.forget:
             heapq.heappush(self._grant_ends, (grant.last, grant_id))

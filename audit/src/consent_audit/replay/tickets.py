@@ -1,8 +1,10 @@
 """Tickets and deliveries: an institution's permit is redeemed by a platform once, and what was served stays within what was decided."""
 
+from sys import intern
+
 from consent_audit.replay.state import Data, State
 from consent_audit.replay.times import to_ms
-from consent_audit.replay.values import Ticket
+from consent_audit.replay.values import Ticket, shared
 
 TICKET_MS = 300_000
 
@@ -11,10 +13,18 @@ def issue(state: State, index: int, time: str, data: Data, permits: list[Data]) 
     """An institution's own permit is a ticket for five minutes."""
     if data["id"] in state.tickets:
         state.fault("decision.repeated", index, f"decision {data['id']} stands already at record {state.tickets[data['id']].index}")
-    fields = {line["item"]: frozenset(line["fields"]) for line in permits}
+    fields = {intern(line["item"]): shared(tuple(line["fields"])) for line in permits}
     state.keep_ticket(
         data["id"],
-        Ticket(data["institution"], data["subject"], data["action"], data["purpose"], fields, to_ms(time) + TICKET_MS, index),
+        Ticket(
+            intern(data["institution"]),
+            data["subject"],
+            intern(data["action"]),
+            intern(data["purpose"]),
+            fields,
+            to_ms(time) + TICKET_MS,
+            index,
+        ),
     )
 
 

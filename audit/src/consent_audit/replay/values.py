@@ -1,6 +1,6 @@
 """What a replay keeps, as plain values: parties, clients, grants, tickets. No rule is applied here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -11,8 +11,8 @@ STANDING = ("applied", "active", "rectifying", "suspended", "cancelled")
 
 
 @lru_cache(maxsize=4096)
-def _shared(fields: tuple[str, ...]) -> frozenset[str]:
-    """Many grants name the same fields; they share one set of them."""
+def shared(fields: tuple[str, ...]) -> frozenset[str]:
+    """Many grants and tickets name the same fields; they share one set of them."""
     return frozenset(map(intern, fields))
 
 
@@ -105,7 +105,7 @@ class Detail:
             action=intern(data["action"]),
             purpose=intern(data["purpose"]),
             product=_interned(data["product"]),
-            fields=_shared(tuple(data["fields"])),
+            fields=shared(tuple(data["fields"])),
             data_from=_interned(data["data_from"]),
             valid_until=data["valid_until"],
             per=None if frequency is None else intern(frequency["per"]),
@@ -116,6 +116,15 @@ class Detail:
             retention_days=data["retention_days"],
         )
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What no two details of a grant have in common."""
+        return self.item, self.purpose, self.action
+
+    def same(self, other: "Detail") -> bool:
+        """Whether both grant the same, however often it was used."""
+        return replace(self, period="", used=0) == replace(other, period="", used=0)
+
     def counted(self, period: str) -> int:
         """Uses in a period so far."""
         return self.used if self.period == period else 0
@@ -123,7 +132,11 @@ class Detail:
 
 @dataclass(slots=True)
 class Grant:
-    """A grant. `details` holds what is granted still, by identifier, whether or not it has expired; `ended` what was taken back."""
+    """A grant. `details` holds what is granted still, by identifier, whether or not it has expired; `ended` what was taken back.
+
+    index   of the record that it stands on
+    places  the highest place that a detail of it ever had, granted or refused
+    """
 
     institution: str
     subject: str
@@ -132,6 +145,7 @@ class Grant:
     status: str
     details: dict[str, Detail]
     index: int
+    places: int
     ended: dict[str, Detail] | None = None
 
     def everything(self) -> dict[str, Detail]:
