@@ -1,12 +1,16 @@
-"""litewitness cosigns our growing ledger, asked by the code that the service asks with, and refuses every other history."""
+"""litewitness, and our own witness like it, cosigns our growing ledger, asked by the code that the service asks with, and refuses every
+other history."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from ledger_judges import Refused, ledgerjudge, litewitness
+from ledger_judges import Witness as Litewitness
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
@@ -17,10 +21,12 @@ from consent.ledger.signer import Signer
 from consent.ledger.store import Head
 from consent.ledger.witness import Cosignature, WitnessFailed, ask
 from consent.ledger.writer import write
+from consent_audit.cosigner import Cosigner
 from consent_audit.hashing import consistency_path, consistency_ranges, leaf_hash, range_nodes, root
 from consent_audit.note import Checkpoint, Verifier, open_signatures
 from consent_audit.note import Signer as Key
 from consent_audit.policy import Witness
+from consent_audit.witness_http import serving
 
 pytestmark = pytest.mark.golang
 
@@ -58,11 +64,25 @@ class Asker:
         return await ask(self.client, self.witness, head, old, proof)
 
 
-@pytest.fixture
-async def asker(key: Key, tmp_path: Path) -> AsyncIterator[Asker]:
-    """A fresh litewitness that knows the log, and who asks it."""
-    with litewitness(tmp_path, "witness.example.org/lite", key.vkey) as running:
-        asker = Asker(Witness("lite", Verifier.parse(running.vkey), running.url))
+@contextmanager
+def our_witness(directory: Path, name: str, vkey: str) -> Iterator[Litewitness]:
+    """`consent-audit witness`, which must do as litewitness does."""
+    cosigner = Cosigner.generate(name)
+    with serving(cosigner, [Verifier.parse(vkey)], directory, ("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield Litewitness(f"http://127.0.0.1:{server.server_address[1]}", cosigner.verifier.vkey)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(params=[litewitness, our_witness], ids=["litewitness", "consent-audit"])
+async def asker(request: pytest.FixtureRequest, key: Key, tmp_path: Path) -> AsyncIterator[Asker]:
+    """A fresh witness that knows the log, and who asks it."""
+    with request.param(tmp_path, "witness.example.org/w1", key.vkey) as running:
+        asker = Asker(Witness("w1", Verifier.parse(running.vkey), running.url))
         yield asker
         await asker.client.aclose()
 
@@ -157,7 +177,7 @@ async def test_a_stranger_is_refused(engine, ledger: Signer, key: Key, asker: As
 @pytest.fixture
 def policy(asker: Asker, key: Key, tmp_path: Path) -> Iterator[Path]:
     """A tlog-policy that demands the witness."""
-    (tmp_path / "policy").write_text(f"log {key.vkey}\nwitness lite {asker.witness.verifier.vkey}\nquorum lite\n")
+    (tmp_path / "policy").write_text(f"log {key.vkey}\nwitness w1 {asker.witness.verifier.vkey}\nquorum w1\n")
     return tmp_path / "policy"
 
 
