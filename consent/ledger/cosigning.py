@@ -20,7 +20,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consent import db, metrics
-from consent.errors import ServiceError
 from consent.ledger import store
 from consent.ledger.store import Head
 from consent.ledger.witness import Cosignature, Trouble, WitnessFailed, ask
@@ -153,7 +152,7 @@ class Cosigning:
                 return True
             self._failed(worker, failure)
             return False
-        except (ServiceError, LookupError) as error:  # ours, not the witness's
+        except Exception as error:  # noqa: BLE001 - ours, not the witness's; the next round tries again
             log.warning("a witness was not asked, or its cosignature not stored: %s", type(error).__name__)
             return False
         worker.seen = head.size

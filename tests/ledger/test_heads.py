@@ -1,6 +1,5 @@
 """The second store: what was signed is durable outside the database before anybody sees it, and a database behind it is refused."""
 
-import asyncio
 import os
 import signal
 import subprocess

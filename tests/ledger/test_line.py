@@ -31,7 +31,7 @@ async def test_waiting_writers_leave_the_pool_to_others(engine: AsyncEngine, own
                 await connection.scalar(text("select 1"))
         batch = asyncio.ensure_future(append(engine, ahead=True))
         await asyncio.sleep(0.1)
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < db.CONNECT_SECONDS
         waits = text("select count(*) from pg_stat_activity where wait_event = 'advisory' and datname = current_database()")
         assert await holder.scalar(waits) == writer.WRITERS + 1
     assert await batch <= writer.WRITERS + 1

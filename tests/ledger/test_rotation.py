@@ -200,11 +200,15 @@ def test_a_command_that_is_not_there(key: Key):
 
 async def test_a_slow_key_holds_no_append_up(engine, ledger: Signer, key: Key, tmp_path):
     """While a device takes its time, records are appended and the head that comes covers what was committed before."""
-    slow = command(tmp_path, key, "import time; time.sleep(1)\n" + PROGRAM)
-    waiting = asyncio.ensure_future(Signer(engine, slow).sign_now())
-    await asyncio.sleep(0.3)
-    async with asyncio.timeout(0.5):
-        await append(engine, 5)
+    begun, go_on = tmp_path / "begun", tmp_path / "go on"
+    wait = f"import pathlib, time\npathlib.Path('{begun}').touch()\nwhile not pathlib.Path('{go_on}').exists(): time.sleep(0.01)\n"
+    waiting = asyncio.ensure_future(Signer(engine, command(tmp_path, key, wait + PROGRAM)).sign_now())
+    async with asyncio.timeout(15):
+        while not begun.exists():
+            await asyncio.sleep(0.01)
+    await append(engine, 5)
+    assert not waiting.done()
+    go_on.touch()
     head = await waiting
     assert head is not None
     assert head.size == 1

@@ -17,13 +17,14 @@ HONEST = "honest"
 
 
 class Peer:
-    """One witness. `vice` is what it does wrong; `requests` are the old sizes that it was asked with."""
+    """One witness. `vice` is what it does wrong, `held` is cleared while it is slow; `requests` are the old sizes it was asked with."""
 
     def __init__(self, name: str, log: Verifier) -> None:
         self.key = Cosigner.generate(f"{name}.example.org/w")
         self.name = name
         self.vice = HONEST
-        self.delay = 0.0
+        self.held = asyncio.Event()
+        self.held.set()
         self.requests: list[int] = []
         self.seen = Checkpoint(log.name, 0, b"")
         self._log = log
@@ -40,7 +41,8 @@ class Peer:
         first, *proof = head.split("\n")
         old = int(first.removeprefix("old "))
         self.requests.append(old)
-        await asyncio.sleep(self.delay)
+        await asyncio.sleep(0)
+        await self.held.wait()
         if self.vice != HONEST:
             return self._vicious(note)
         try:
