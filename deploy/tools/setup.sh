@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the programs that some tests need and Python packages cannot carry: Chromium (Debian package), OPA, Regal and the judges
+# Brings the programs that some tests need and Python packages cannot carry: Chromium and nginx (Debian packages), OPA, Regal and the judges
 # of the ledger (Go modules here, built once), and OAuth clients of others (npm packages of tests/clients).
 # What cannot be had is named in one plain line and its tests are skipped; under CI=true that is an error instead.
 set -uo pipefail
@@ -17,6 +17,14 @@ if ! command -v chromium >/dev/null 2>&1; then
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk; } >/dev/null 2>&1
     fi
     command -v chromium >/dev/null 2>&1 || need chromium "the pages in a real browser"
+fi
+
+if ! [ -x /usr/sbin/nginx ] || ! [ -e /usr/lib/nginx/modules/ngx_http_js_module.so ]; then
+    if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+        echo "installing nginx and its module for JavaScript (Debian packages)"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-js; } >/dev/null 2>&1
+    fi
+    [ -e /usr/lib/nginx/modules/ngx_http_js_module.so ] || need "nginx with its module for JavaScript" "mutual TLS behind a real proxy"
 fi
 
 if ! deploy/tools/build.sh .tools/bin opa regal; then

@@ -2,16 +2,14 @@
 
 import base64
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from certificates_world import certificate, pem
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from oauth_world import ISSUER, ITEM, Caller, as_visitor, build_app, caller, decide, execute, records
 from sample_parties import Parties, public_jwks
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,19 +26,6 @@ from consent.parties.terminals import Terminal
 PROXY, ELSEWHERE = ("192.0.2.1", 443), ("198.51.100.7", 443)
 PROFILE = Profile(proxies=Proxies.parse("192.0.2.0/24, 2001:db8::/32"))
 FORM = {"grant_type": "client_credentials", "scope": "check"}
-
-
-def certificate(*, days: int = 365, key: Any = None) -> x509.Certificate:
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bank-m")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-    start, end = sorted((now - timedelta(minutes=5), now + timedelta(days=days)))
-    return builder.not_valid_before(start).not_valid_after(end).sign(key, hashes.SHA256())
-
-
-def pem(value: x509.Certificate) -> str:
-    return value.public_bytes(Encoding.PEM).decode()
 
 
 def header(value: x509.Certificate) -> str:
