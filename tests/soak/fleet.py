@@ -102,7 +102,9 @@ class Fleet:
                 try:
                     reply = self._post(http, number % SERVERS, bank, body)
                 except httpx.ConnectError:
-                    self._stop.wait(0.05)  # its server is starting
+                    with self._lock:
+                        del self.asked[request_id]  # it left nobody's hands: the server is starting
+                    self._stop.wait(0.05)
                     continue
                 except httpx.HTTPError:
                     self.interrupted += 1
