@@ -15,6 +15,10 @@ from consent.clock import format_instant
 from consent.reports.period import Period
 
 ReportFormat = Literal["page", "json", "csv"]
+_HEAD = (
+    "section", "institution", "institution_name", "product", "product_name", "purpose", "purpose_name", "item", "item_name", "measure",
+    "value",
+)  # fmt: skip
 
 
 class ItemRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +68,31 @@ class CodeRow(msgspec.Struct, frozen=True, kw_only=True):
     denials: int
 
 
+class ProductRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How far an institution's requests for a product went beyond what is needed (the score of each request is 0 to 100).
+
+    product       None: the requests name none; `unknown`: one that the institution had not registered
+    requests      requests that name the product, those refused included; one that names two products counts for each
+    refused       those that were refused as a whole
+    excessive     those whose score is not 0
+    excess_total  the sum of the scores; the mean is this by `requests`
+    excess_max    the highest score
+    """
+
+    institution: str
+    product: str | None
+    requests: int
+    refused: int
+    excessive: int
+    excess_total: int
+    excess_max: int
+
+    @property
+    def excess_mean(self) -> str:
+        """With one decimal, for people."""
+        return f"{self.excess_total / self.requests:.1f}"
+
+
 class LedgerRange(msgspec.Struct, frozen=True, kw_only=True):
     """The records that were read: first ≤ index ≤ last (both None for an empty range), and the signed checkpoint over them."""
 
@@ -73,9 +102,13 @@ class LedgerRange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """Chinese names of every institution, purpose, item and code that the tables hold; `unknown` is a name like the others."""
+    """Chinese names of every institution, purpose, item, code and product that the tables hold; `unknown` is a name like the others.
+
+    products  by institution, then by code
+    """
 
     institutions: dict[str, str]
+    products: dict[str, dict[str, str]]
     purposes: dict[str, str]
     items: dict[str, str]
     codes: dict[str, str]
@@ -88,6 +121,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     period: Period
     ledger: LedgerRange
     institutions: tuple[InstitutionRow, ...]
+    products: tuple[ProductRow, ...]
     items: tuple[ItemRow, ...]
     codes: tuple[CodeRow, ...]
     names: Names
@@ -104,6 +138,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "to": format_instant(self.period.end),
             "ledger": self.ledger,
             "institutions": self.institutions,
+            "products": self.products,
             "items": self.items,
             "codes": self.codes,
             "names": self.names,
@@ -114,7 +149,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """One table with a leading column that names the section; UTF-8 with a byte order mark, as spreadsheets expect."""
         out = io.StringIO()
         writer = csv.writer(out)
-        writer.writerow(["section", "institution", "institution_name", "purpose", "purpose_name", "item", "item_name", "measure", "value"])
+        writer.writerow(_HEAD)
         for row in self._csv_rows():
             writer.writerow([_cell(value) for value in row])
         return b"\xef\xbb\xbf" + out.getvalue().encode()
@@ -129,18 +164,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "last_record": "" if ledger.last is None else ledger.last,
         }
         for measure, value in about.items():
-            yield ["report", "", "", "", "", "", "", measure, value]
+            yield ["report", *[""] * 8, measure, value]
         for row in self.institutions:
             for measure, count in msgspec.structs.asdict(row).items():
                 if measure != "institution":
-                    yield ["institution", row.institution, names.institutions[row.institution], "", "", "", "", measure, count]
+                    yield ["institution", row.institution, names.institutions[row.institution], *[""] * 6, measure, count]
+        for product in self.products:
+            code = product.product or ""
+            who = [product.institution, names.institutions[product.institution], code, names.products[product.institution].get(code, "")]
+            for measure in ("requests", "refused", "excessive", "excess_total", "excess_max"):
+                yield ["product", *who, *[""] * 4, measure, getattr(product, measure)]
         for item in self.items:
-            who = [item.institution, names.institutions[item.institution]]
+            who = [item.institution, names.institutions[item.institution], "", ""]
             what = [item.purpose, names.purposes[item.purpose], item.item, names.items[item.item]]
             for measure in ("permits", "accesses", "denials", "grants"):
                 yield ["item", *who, *what, measure, getattr(item, measure)]
-        for code in self.codes:
-            yield ["code", code.institution, names.institutions[code.institution], "", "", "", "", code.code, code.denials]
+        for denied in self.codes:
+            yield ["code", denied.institution, names.institutions[denied.institution], *[""] * 6, denied.code, denied.denials]
 
 
 def _cell(value: str | int) -> str | int:

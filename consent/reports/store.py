@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from consent.reports.model import CodeRow, InstitutionRow, ItemRow
+from consent.reports.model import CodeRow, InstitutionRow, ItemRow, ProductRow
 
 _RANGE = """
 with record as (
@@ -63,6 +63,26 @@ from line group by institution, purpose, item order by institution, purpose, ite
 """
 )
 
+_PRODUCTS = text(
+    _RANGE
+    + """
+, asked as (
+  select j->'data'->>'institution' as institution, p.product, j->>'type' as type, cast(j->'data'->>'excess' as int) as excess
+  from record, lateral (
+    select distinct d->>'product' as product from jsonb_array_elements(coalesce(j->'data'->'details', j->'data'->'verdicts')) as d
+  ) p
+  where j->>'type' in ('grant.requested', 'grant.request_refused')
+)
+select institution, product,
+  count(*) as requests,
+  count(*) filter (where type = 'grant.request_refused') as refused,
+  count(*) filter (where excess > 0) as excessive,
+  sum(excess) as excess_total,
+  max(excess) as excess_max
+from asked group by institution, product order by institution, product nulls first
+"""
+)
+
 _CODES = text(
     _RANGE
     + """
@@ -73,6 +93,7 @@ group by 1, 2 order by 1, 3 desc, 2
 )
 
 _HEAD = text("select size, note from ledger_checkpoint where stage = 'shown' order by size desc limit 1")
+_PRODUCT_NAMES = text("select institution_id, code, name_zh from product where institution_id = any(:ids)")
 _NAMES = text("select id, name_zh from institution where id = any(:ids)")
 
 
@@ -90,15 +111,24 @@ async def bounds(connection: AsyncConnection, start: datetime, end: datetime, si
 
 async def counts(
     connection: AsyncConnection, start: datetime, end: datetime, size: int
-) -> tuple[tuple[InstitutionRow, ...], tuple[ItemRow, ...], tuple[CodeRow, ...]]:
-    """The three tables of the report."""
+) -> tuple[tuple[InstitutionRow, ...], tuple[ProductRow, ...], tuple[ItemRow, ...], tuple[CodeRow, ...]]:
+    """The four tables of the report."""
     values: dict[str, Any] = {"start": start, "end": end, "size": size}
     institutions = tuple(InstitutionRow(**row) for row in (await connection.execute(_INSTITUTIONS, values)).mappings())
+    products = tuple(ProductRow(**row) for row in (await connection.execute(_PRODUCTS, values)).mappings())
     items = tuple(ItemRow(**row) for row in (await connection.execute(_ITEMS, values)).mappings())
     codes = tuple(CodeRow(**row) for row in (await connection.execute(_CODES, values)).mappings())
-    return institutions, items, codes
+    return institutions, products, items, codes
 
 
 async def institution_names(connection: AsyncConnection, ids: list[str]) -> dict[str, str]:
     """Chinese names by registered id."""
     return {row.id: row.name_zh for row in await connection.execute(_NAMES, {"ids": ids})}
+
+
+async def product_names(connection: AsyncConnection, ids: list[str]) -> dict[str, dict[str, str]]:
+    """Chinese names of the institutions' products as they are now, by institution and code."""
+    found: dict[str, dict[str, str]] = {institution_id: {} for institution_id in ids}
+    for row in await connection.execute(_PRODUCT_NAMES, {"ids": ids}):
+        found[row.institution_id][row.code] = row.name_zh
+    return found

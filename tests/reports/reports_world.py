@@ -120,7 +120,8 @@ def something_of_everything() -> list[events.Event]:
     """Two banks and a stranger: requests, refusals, grants, changes, checks of each outcome and attestation, unknown words."""
     subject, notice = "p_" + "x" * 22, parts.Notice(version="2026-01", sha256=sample_parties.NOTICE.sha256.hex())
     changed = {"grant": "g-1", "institution": "bank-a", "subject": subject, "actor": "subject"}
-    requested = {"institution": "bank-a", "client": "bank-a-client", "excess": 0, "policy": "p-1", "catalogue": "c-1"}
+    requested = {"institution": "bank-a", "client": "bank-a-client", "policy": "p-1", "catalogue": "c-1"}
+    elsewhere = requested | {"institution": "bank-b", "client": "bank-b-client"}
     verdict = parts.Verdict(
         identifier_digest=DIGEST,
         item=TAX,
@@ -131,8 +132,15 @@ def something_of_everything() -> list[events.Event]:
         codes=("item.not_necessary",),
     )
     return [
-        events.GrantRequested(request="r-1", details=(detail(TAX), detail(ARREARS)), **requested),  # type: ignore[arg-type]
-        events.GrantRequestRefused(request="r-2", verdicts=(verdict,), **requested),  # type: ignore[arg-type]
+        events.GrantRequested(request="r-1", details=(detail(TAX), detail(ARREARS)), excess=0, **requested),  # type: ignore[arg-type]
+        events.GrantRequestRefused(request="r-2", verdicts=(verdict,), excess=40, **requested),  # type: ignore[arg-type]
+        events.GrantRequestRefused(
+            request="r-4",
+            verdicts=(verdict, *(msgspec.structs.replace(verdict, product=code) for code in ("tax-loan-01", "tax-loan-01", "unknown"))),
+            excess=75,
+            **requested,  # type: ignore[arg-type]
+        ),
+        events.GrantRequestRefused(request="r-5", verdicts=(verdict,), excess=100, **elsewhere),  # type: ignore[arg-type]
         events.GrantApproved(
             grant="g-1",
             version=1,
@@ -181,6 +189,7 @@ def count(records: list[Record], start: datetime, end: datetime) -> dict[str, Co
     institutions: Counter[Any] = Counter()
     items: Counter[Any] = Counter()
     codes: Counter[Any] = Counter()
+    products: Counter[Any] = Counter()
     words = {
         "grant.requested": "requests",
         "grant.request_refused": "requests_refused",
@@ -195,6 +204,12 @@ def count(records: list[Record], start: datetime, end: datetime) -> dict[str, Co
         data: Any = record.data
         if record.type in words:
             institutions[data["institution"], words[record.type]] += 1
+        if record.type in {"grant.requested", "grant.request_refused"}:
+            for product in {line["product"] for line in data.get("details") or data["verdicts"]}:
+                key = (data["institution"], product)
+                scores = {"requests": 1, "refused": "verdicts" in data, "excessive": data["excess"] > 0, "excess_total": data["excess"]}
+                products.update({(*key, name): int(value) for name, value in scores.items()})
+                products[*key, "excess_max"] = max(products[*key, "excess_max"], data["excess"])
         if record.type == "grant.approved":
             items.update((data["institution"], d["purpose"], d["item"], "grants") for d in data["details"])
         if record.type == "access.decided":
@@ -208,7 +223,7 @@ def count(records: list[Record], start: datetime, end: datetime) -> dict[str, Co
                 key = (who, data["purpose"], line["item"])
                 items[*key, "permits" if given else "denials"] += 1
                 items[*key, "accesses"] += given and served
-    return {"institutions": +institutions, "items": +items, "codes": +codes}
+    return {"institutions": +institutions, "products": +products, "items": +items, "codes": +codes}
 
 
 def told(report: dict[str, Any]) -> dict[str, Counter[Any]]:
@@ -221,7 +236,11 @@ def told(report: dict[str, Any]) -> dict[str, Counter[Any]]:
         key = (row["institution"], row["purpose"], row["item"])
         items.update({(*key, name): row[name] for name in ("permits", "accesses", "denials", "grants")})
     codes = Counter({(row["institution"], row["code"]): row["denials"] for row in report["codes"]})
-    return {"institutions": +institutions, "items": +items, "codes": +codes}
+    products: Counter[Any] = Counter()
+    for row in report["products"]:
+        measures = {name: value for name, value in row.items() if name not in {"institution", "product"}}
+        products.update({(row["institution"], row["product"], name): value for name, value in measures.items()})
+    return {"institutions": +institutions, "products": +products, "items": +items, "codes": +codes}
 
 
 def table(body: bytes) -> list[dict[str, str]]:

@@ -63,6 +63,11 @@ async def test_numbers_equal_an_independent_count(world: World, signer: Signer, 
     }
     assert {key: value for key, value in flat_items.items() if value} == dict(expected["items"])
     assert {(row["institution"], row["measure"]): int(row["value"]) for row in rows if row["section"] == "code"} == dict(expected["codes"])
+    assert {key[-1] for key in expected["products"]} == {"requests", "refused", "excessive", "excess_total", "excess_max"}
+    flat_products = {
+        (row["institution"], row["product"] or None, row["measure"]): int(row["value"]) for row in rows if row["section"] == "product"
+    }
+    assert {key: value for key, value in flat_products.items() if value} == dict(expected["products"])
 
 
 async def test_numbers_by_hand(world: World, signer: Signer) -> None:
@@ -70,11 +75,28 @@ async def test_numbers_by_hand(world: World, signer: Signer) -> None:
     report = as_json((await (await filled(world, signer)).open(f"{PAGE}.json")).content)
     bank = next(row for row in report["institutions"] if row["institution"] == "bank-a")
     assert bank == {
-        "institution": "bank-a", "checks": 5, "full": 2, "partial": 2, "none": 1, "accesses": 2, "requests": 1, "requests_refused": 1,
+        "institution": "bank-a", "checks": 5, "full": 2, "partial": 2, "none": 1, "accesses": 2, "requests": 1, "requests_refused": 2,
         "grants": 1, "grants_refused": 0, "narrowed": 1, "revoked": 1,
     }  # fmt: skip
     tax = next(row for row in report["items"] if (row["institution"], row["purpose"], row["item"]) == ("bank-a", "pre_loan", TAX))
     assert (tax["permits"], tax["accesses"], tax["denials"], tax["grants"]) == (4, 2, 0, 1)
+
+
+async def test_excess_by_bank_and_product_by_hand(world: World, signer: Signer) -> None:
+    """A request without a product stands apart, one with two counts for both, and the page names mean and highest score."""
+    browser = await filled(world, signer)
+    report = as_json((await browser.open(f"{PAGE}.json")).content)
+    rows = {(row["institution"], row["product"]): row for row in report["products"]}
+    assert list(rows) == [("bank-a", None), ("bank-a", "tax-loan-01"), ("bank-a", "unknown"), ("bank-b", None)]
+    assert rows["bank-a", None] == {
+        "institution": "bank-a", "product": None, "requests": 3, "refused": 2, "excessive": 2, "excess_total": 115, "excess_max": 75,
+    }  # fmt: skip
+    assert rows["bank-a", "tax-loan-01"]["requests"] == 1
+    assert report["names"]["products"]["bank-a"]["unknown"] == "未登记的产品"
+    page = (await browser.open(PAGE)).text
+    assert "授权申请的必要性" in page
+    assert "38.3" in page
+    assert "未登记的产品" in page
 
 
 async def test_bounds_of_the_period(world: World, signer: Signer) -> None:
@@ -184,7 +206,7 @@ async def test_refused_periods(world: World, signer: Signer, query: str) -> None
 async def test_shape_of_the_json(world: World, signer: Signer) -> None:
     """Its members, and a Chinese name for every word in the tables."""
     report = as_json((await (await filled(world, signer)).open(f"{PAGE}.json")).content)
-    assert list(report) == ["report", "from", "to", "ledger", "institutions", "items", "codes", "names"]
+    assert list(report) == ["report", "from", "to", "ledger", "institutions", "products", "items", "codes", "names"]
     assert list(report["ledger"]) == ["first", "last", "checkpoint"]
     names = report["names"]
     assert set(names["institutions"]) == {row["institution"] for row in report["institutions"]}
