@@ -216,7 +216,11 @@ async def test_shape_of_the_json(world: World, signer: Signer) -> None:
     assert names["institutions"] == {"bank-a": "示例银行", "bank-b": "示例银行", "unknown": "未登记的机构"}
     assert (names["purposes"]["unknown"], names["items"]["unknown"]) == ("未列入的用途", "未列入目录的信息项")
     assert names["purposes"]["marketing"].endswith("（非融资用途）")
-    assert all(re.search("[\u4e00-\u9fff]", name) for group in names.values() for name in group.values())
+    flat = [group for kind, group in names.items() if kind != "products"]
+    assert all(re.search("[\u4e00-\u9fff]", name) for group in flat for name in group.values())
+    assert {(who, code) for who, group in names["products"].items() for code in group} == {
+        (row["institution"], row["product"]) for row in report["products"] if row["product"] is not None
+    }
 
 
 async def test_page(world: World, signer: Signer) -> None:
