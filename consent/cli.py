@@ -14,7 +14,7 @@ from typing import BinaryIO
 import click
 
 from consent.cli_evidence import check_evidence, open_digests
-from consent.cli_ledger import ledger
+from consent.cli_ledger import check_ledger, ledger
 from consent.cli_policy import check_installation, policy
 from consent.cli_replay import dry_run, replay
 from consent.cli_subject import subject
@@ -79,7 +79,9 @@ def _serve(host: str, port: int, workers: int, state_dir: Path | None, *, embedd
         except ConsentError as error:
             raise click.ClickException(f"{error.en} {error.zh}") from None
     else:
-        check_installation(_settings())
+        settings = _settings()
+        check_ledger(settings)
+        check_installation(settings)
         serve_http(host, port, workers)
 
 

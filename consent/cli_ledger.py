@@ -4,15 +4,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from consent.command import read_settings, with_database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from consent.settings import Settings
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
+
+
+def check_ledger(settings: "Settings") -> None:
+    """See that the ledger's keys and its witness policy load, before any process is started with them."""
+    from consent.errors import ConsentError  # noqa: PLC0415
+    from consent.ledger.setup import log_keys, witness_policy  # noqa: PLC0415
+    from consent.settings import SettingsError  # noqa: PLC0415
+
+    try:
+        log_keys(settings)
+        witness_policy(settings)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    except ConsentError as error:
+        raise click.ClickException(f"{error.en} {error.zh}") from None
 
 
 @click.group()
@@ -115,27 +131,3 @@ def ledger_second_head() -> None:
     from consent.ledger.second_tree import second_head  # noqa: PLC0415
 
     click.echo(with_database(read_settings(), second_head).text(), nl=False)
-
-
-@ledger.command("open")
-@click.argument("index", type=click.IntRange(0))
-def ledger_open(index: int) -> None:
-    """Print what stands behind the digests of record INDEX as JSON, for a dispute: each with the salt that convinces."""
-    from consent.ledger.disclosure import open_record  # noqa: PLC0415
-
-    click.echo(_json(with_database(read_settings(), lambda engine: open_record(engine, index))))
-
-
-@ledger.command("check-evidence")
-def ledger_check_evidence() -> None:
-    """Hold what is kept beside the ledger against its records. Exit 0 if every digest opens or was redacted, else 1."""
-    from consent.ledger.disclosure import check  # noqa: PLC0415
-
-    found = with_database(read_settings(), check)
-    click.echo(_json(found))
-    if found.faults:
-        raise SystemExit(1)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode()

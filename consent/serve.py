@@ -123,9 +123,15 @@ def serve_embedded(state_dir: Path, host: str, port: int, workers: int) -> None:
         serve_http(host, port, workers)
 
 
+_LEDGER = "('ledger_record', 'ledger_node', 'ledger_head', 'ledger_head_stage', 'ledger_cosignature', 'ledger_key', 'ledger_blob')"
 _RIGHTS = text(
-    "select has_table_privilege('ledger_record', 'UPDATE') or has_table_privilege('ledger_record', 'DELETE')"
-    " or has_table_privilege('ledger_record', 'TRUNCATE')"
+    "select bool_or(has_table_privilege(oid, 'UPDATE') or has_table_privilege(oid, 'DELETE') or has_table_privilege(oid, 'TRUNCATE'))"
+    f" from pg_class where relname in {_LEDGER} and relnamespace = 'public'::regnamespace"
+)
+_UNGUARDED = text(
+    "select string_agg(relname, ', ' order by relname) from pg_class where relnamespace = 'public'::regnamespace"
+    f" and relname in {_LEDGER} and not exists"
+    " (select from pg_trigger where tgrelid = pg_class.oid and tgname = 'append_only' and tgenabled = 'A')"
 )
 
 
@@ -142,7 +148,10 @@ async def check_configuration(settings: Settings) -> list[Finding]:
     try:
         async with db.read(engine) as connection:
             writable = (await connection.execute(_RIGHTS)).scalar_one()
+            unguarded = await connection.scalar(_UNGUARDED)
         findings.append(("error", "the database role may change the ledger; use the application role") if writable else ("ok", "database"))
+        if unguarded is not None:
+            findings.append(("error", f"the trigger that keeps {unguarded} append-only is switched off: find out by whom, and why"))
         findings += await _policy_findings(settings, engine)
     except ConsentError as error:
         findings.append(("error", error.en))

@@ -30,6 +30,15 @@ def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
         Settings.from_environment()
 
 
+def test_a_key_is_in_a_file_or_behind_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two, never both: nobody should wonder which one signs."""
+    monkeypatch.setenv("CONSENT_LEDGER_KEY_COMMAND", "kms-sign")
+    with pytest.raises(SettingsError, match="CONSENT_LEDGER_KEY_COMMAND"):
+        Settings.from_environment()
+    monkeypatch.delenv("CONSENT_LEDGER_KEY_FILE")
+    assert Settings.from_environment().ledger_key_command == "kms-sign"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

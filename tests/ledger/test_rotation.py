@@ -204,7 +204,7 @@ async def test_a_slow_key_holds_no_append_up(engine, ledger: Signer, key: Key, t
     wait = f"import pathlib, time\npathlib.Path('{begun}').touch()\nwhile not pathlib.Path('{go_on}').exists(): time.sleep(0.01)\n"
     waiting = asyncio.ensure_future(Signer(engine, command(tmp_path, key, wait + PROGRAM)).sign_now())
     async with asyncio.timeout(15):
-        while not begun.exists():
+        while not begun.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await append(engine, 5)
     assert not waiting.done()
