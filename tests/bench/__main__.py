@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bench import checks, engines, ledger, verifier
+from tests.bench import checks, engines, ledger, ledger_proofs, ledger_times, verifier
 from tests.bench.world import database, furnish
 
-PARTS = ("checks", "regopy", "ledger", "verifier", "engines")
+PARTS = ("checks", "regopy", "ledger", "verifier", "times", "proofs", "engines")
 
 
 def main() -> int:
@@ -62,6 +62,10 @@ def _measure(part: str, place: Any, *, quick: bool) -> Any:
         return asyncio.run(ledger.measure(place, batches=40 if quick else 400))
     if part == "verifier":
         return asyncio.run(verifier.measure(place))
+    if part == "times":
+        return asyncio.run(ledger_times.measure(place, seconds=4 if quick else 15))
+    if part == "proofs":
+        return asyncio.run(ledger_proofs.measure(place, records=200_000 if quick else 10_000_000))
     return asyncio.run(engines.measure(place, seconds=0.5 if quick else 2))
 
 
@@ -79,6 +83,16 @@ def _summary(results: dict[str, Any]) -> str:
     if "ledger" in results:
         row = results["ledger"]
         line("ledger, durable batches of 256", f"{row['records_per_second']:,}/s", f"{row['inserts_per_second']:,}/s", row["ratio"])
+        line("  by two processes at once", f"{row['two_processes_per_second']:,}/s")
+    for stage in ("durable", "signed", "witnessed") if "times" in results else ():
+        row = results["times"][f"{stage}_ms"]
+        line(f"a record is {stage}: p50 / p99 / max", f"{row['p50']}/{row['p99']}/{row['max']} ms")
+    if "times" in results:
+        row = results["times"]["publishing"]
+        line("commit beside a publisher, p50", f"{row['beside_ms']['p50']} ms", f"{row['alone_ms']['p50']} ms", row["ratio"])
+    if "proofs" in results:
+        row = results["proofs"]
+        line(f"one proof from {row['records']:,} records", f"{row['proof_ms']['p50']} ms", f"p99 {row['proof_ms']['p99']} ms")
     if "verifier" in results:
         row = results["verifier"]
         line(

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import statistics
+import sys
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from consent.ledger.events import AccessDecided, encode
 from consent.ledger.parts import DecidedItem, Told
 from consent.ledger.writer import write
-from tests.bench.world import CATALOGUE, ITEMS, Place
+from tests.bench.world import CATALOGUE, ITEMS, ROOT, Place
 
 BATCH = 256
 ROUNDS = 4
@@ -36,14 +37,14 @@ async def measure(place: Place, *, batches: int) -> dict[str, Any]:
         appended, inserted = [], []
         first = 0
         for _ in range(ROUNDS):
-            events = [[_event() for _ in range(BATCH)] for _ in range(batches // ROUNDS)]
-            appended.append(await _append(engine, events))
+            appended.append(await append(engine, batches_of(batches // ROUNDS)))
             rows = [await _rows(engine, first + n * BATCH) for n in range(batches // ROUNDS)]
             first += BATCH * len(rows)
             inserted.append(await _insert(owner, rows))
         return {
             "batch": BATCH,
             "records_per_second": round(statistics.median(appended)),
+            "two_processes_per_second": round(statistics.median([await _two_processes(place, batches // ROUNDS) for _ in range(ROUNDS)])),
             "inserts_per_second": round(statistics.median(inserted)),
             "ratio": round(statistics.median(a / b for a, b in zip(appended, inserted, strict=True)), 3),
             "records": BATCH * (batches // ROUNDS) * ROUNDS,
@@ -56,7 +57,27 @@ async def measure(place: Place, *, batches: int) -> dict[str, Any]:
         await engine.dispose()
 
 
-async def _append(engine: AsyncEngine, events: list[list[AccessDecided]]) -> float:
+def batches_of(count: int) -> list[list[AccessDecided]]:
+    """That many batches, made beforehand."""
+    return [[_event() for _ in range(BATCH)] for _ in range(count)]
+
+
+async def _two_processes(place: Place, batches: int) -> float:
+    """Records per second of two processes at once, as `consent serve --workers 2` appends; each makes its batches before both begin."""
+    command = [sys.executable, "-m", "tests.bench.appender", place.urls.app_url, str(batches // 2)]
+    pipe = asyncio.subprocess.PIPE
+    workers = [await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=pipe, stdout=pipe) for _ in range(2)]
+    for worker in workers:
+        assert worker.stdout is not None
+        await worker.stdout.readline()
+    begun = time.perf_counter()
+    answers = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
+    ended = [float(answer) for answer, _ in answers]
+    # Both read the clock of the same machine; what it takes them to end does not count.
+    return 2 * (batches // 2) * BATCH / (max(ended) - begun)
+
+
+async def append(engine: AsyncEngine, events: list[list[AccessDecided]]) -> float:
     """Records per second, encoding included; two batches under way, as in the service."""
     queue = iter(events)
 
