@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from decisions_world import BANK, BUNDLE, CATALOGUE, OPEN, OTHER_BANK, PERSON, PLATFORM, STATUS, TAX, VERIFY, World, ask, new_uscc
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.cli import main
@@ -91,6 +92,30 @@ async def test_in_opa_as_in_process(service: DecisionService, world: World) -> N
     await everything(service, world)
     outcome = await rerun(world.engine, lambda bundle: engine_for(bundle, find_opa(OPA)))
     assert (outcome.differences, outcome.findings, outcome.judged) == ([], [], 18)
+
+
+class Watching:
+    """The policies, and whether a transaction was left open while they were asked."""
+
+    def __init__(self, policy: RegopyEngine, owner: AsyncEngine) -> None:
+        self._policy, self._owner, self.revision = policy, owner, policy.revision
+        self.waiting: list[int] = []
+
+    async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        async with self._owner.connect() as connection:
+            open_ = "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'"
+            self.waiting.append(await connection.scalar(text(open_)))
+        return await self._policy.decide(checks)
+
+
+async def test_no_transaction_waits_for_the_policies(
+    service: DecisionService, world: World, policy: RegopyEngine, owner_engine: AsyncEngine
+) -> None:
+    """The database would end a transaction that idles while many are asked, and could not clean up behind it meanwhile."""
+    await ask(service, BANK, world.enterprise, [OPEN])
+    watching = Watching(policy, owner_engine)
+    outcome = await rerun(world.engine, lambda _: nullcontext(watching))  # type: ignore[arg-type]
+    assert (outcome.judged, watching.waiting) == (1, [0])
 
 
 async def forge(world: World, **changes: Any) -> int:

@@ -1,18 +1,24 @@
-"""Reading the ledger for a replay: records in order, from one snapshot, with the documents and earlier records that they need."""
+"""Reading the ledger for a replay: records in order, with the documents and earlier records that they need.
 
-from collections.abc import AsyncIterator
+A replay may take long and the ledger only grows, so each page is a transaction of its own: nothing is held while policies are asked.
+"""
+
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from consent import db
 from consent.decisions.bundle import Bundle, read_bundle
 from consent.errors import Unavailable
+from consent_audit.errors import Malformed
 from consent_audit.hashing import leaf_hash
 from consent_audit.record import FIRST_PREV, Record, decode_record
 
 _PAGE = 2000
-_RECORDS = text("select idx, bytes from ledger_record where idx >= :first order by idx limit :count")
+_SIZE = text("select coalesce(max(idx) + 1, 0) from ledger_record")
+_RECORDS = text("select bytes from ledger_record where idx >= :first and idx < :size order by idx limit :count")
 _RECORD = text("select bytes from ledger_record where idx = :index")
 _BLOB = text("select body from ledger_blob where sha256 = :sha256")
 
@@ -29,11 +35,20 @@ class LedgerUnsound(Unavailable):
         )
 
 
-class LedgerReader:
-    """The records of one snapshot of the database. What a record refers to is fetched before it is handed out."""
+class BlobMissing(Unavailable):
+    """A document that a record names is gone."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    code = "ledger.blob_missing"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(f"账本缺少文件 {digest}，无法回放。", f"The ledger lacks the document {digest}; it cannot be replayed.")
+
+
+class LedgerReader:
+    """The records that stand when reading begins. What a record refers to is fetched before it is handed out."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
         self._documents: dict[str, bytes] = {}
         self._earlier: dict[int, tuple[str, dict[str, Any]]] = {}
         self._policies: dict[str, str] = {}
@@ -51,11 +66,19 @@ class LedgerReader:
 
         Raises:
             LedgerUnsound: the chain breaks.
+            DatabaseUnavailable: they cannot be read.
         """
         first, prev = 0, FIRST_PREV
-        while rows := (await self._connection.execute(_RECORDS, {"first": first, "count": _PAGE})).all():
+        size = (await self._all(_SIZE))[0][0]
+        while first < size:
+            rows = await self._all(_RECORDS, first=first, size=size, count=_PAGE)
+            if not rows:
+                raise LedgerUnsound(first)
             for row in rows:
-                record = decode_record(row.bytes)
+                try:
+                    record = decode_record(row.bytes)
+                except Malformed:
+                    raise LedgerUnsound(first) from None
                 if (record.index, record.prev) != (first, prev):
                     raise LedgerUnsound(first)
                 first, prev = first + 1, leaf_hash(row.bytes)
@@ -80,13 +103,16 @@ class LedgerReader:
             self._policies[record.data["revision"]] = record.data["sha256"]
         elif record.type == "access.delivered":
             index = record.data["index"]
-            body = await self._connection.scalar(_RECORD, {"index": index})
-            if body is not None:
-                found = decode_record(body)
+            for row in await self._all(_RECORD, index=index):
+                found = decode_record(row.bytes)
                 self._earlier[index] = found.type, found.data
 
     async def _blob(self, digest: str) -> bytes:
-        body = await self._connection.scalar(_BLOB, {"sha256": bytes.fromhex(digest)})
-        if body is None:
-            raise LedgerUnsound(0)
-        return bytes(body)
+        rows = await self._all(_BLOB, sha256=bytes.fromhex(digest))
+        if not rows:
+            raise BlobMissing(digest)
+        return bytes(rows[0].body)
+
+    async def _all(self, statement: TextClause, **parameters: Any) -> Sequence[Row[Any]]:
+        async with db.read(self._engine) as connection:
+            return (await connection.execute(statement, parameters)).all()

@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from consent import db
 from consent.decisions.answers import CheckAnswer
 from consent.decisions.bundle import Bundle, BundleError
 from consent.decisions.engine import PolicyEngine
@@ -76,27 +75,26 @@ async def dryrun(database: AsyncEngine, bundle: Bundle, engines: Engines, span: 
 
 
 async def _run(database: AsyncEngine, outcome: Outcome, engine_of: _EngineOf | None, span: Span) -> None:
-    async with db.read(database) as connection:
-        reader = LedgerReader(connection)
-        rebuilder = Rebuilder(reader.blob, reader.recall)
-        questions = _Questions(outcome)
-        async for record in reader.records():
-            outcome.records += 1
-            past = rebuilder.take(record, wanted=engine_of is not None and (record.index, record.time) in span)
-            if past is None or engine_of is None:
-                continue
-            _note_told(outcome, past)
-            if undecided(past.data):
-                outcome.undecided += 1
-                continue
-            outcome.revisions[past.policy] += 1
-            engine = await engine_of(reader, past.policy)
-            if engine is not None:
-                await questions.ask(engine, past)
-        await questions.finish()
-        machine = rebuilder.machine
-        outcome.findings = [(found.index or 0, found.code, found.message) for found in machine.findings]
-        outcome.unchecked = machine.unchecked
+    reader = LedgerReader(database)
+    rebuilder = Rebuilder(reader.blob, reader.recall)
+    questions = _Questions(outcome)
+    async for record in reader.records():
+        outcome.records += 1
+        past = rebuilder.take(record, wanted=engine_of is not None and (record.index, record.time) in span)
+        if past is None or engine_of is None:
+            continue
+        _note_told(outcome, past)
+        if undecided(past.data):
+            outcome.undecided += 1
+            continue
+        outcome.revisions[past.policy] += 1
+        engine = await engine_of(reader, past.policy)
+        if engine is not None:
+            await questions.ask(engine, past)
+    await questions.finish()
+    machine = rebuilder.machine
+    outcome.findings = [(found.index or 0, found.code, found.message) for found in machine.findings]
+    outcome.unchecked = machine.unchecked
 
 
 def _note_told(outcome: Outcome, past: PastDecision) -> None:
