@@ -34,7 +34,7 @@ def flip(path: str, byte: int) -> Files:
 
 def inside(record: int) -> int:
     """A byte of this record's data in the bundle 001."""
-    return FILES[BUNDLES[1]].index(f'"id":"d{record}"'.encode()) + 8
+    return FILES[BUNDLES[1]].index(f'"grant":"g{record}"'.encode()) + 11
 
 
 def under_the_old_tiles(entries: list[bytes]) -> Files:
@@ -50,7 +50,7 @@ def note(text: str = "", old: str = "", new: str = "") -> Files:
     return FILES | {"checkpoint": (text or NOTE.replace(old, new, 1)).encode()}
 
 
-CHANGED = [*RECORDS[:300], RECORDS[300].replace(b'"id":"d', b'"id":"e'), *RECORDS[301:]]
+CHANGED = [*RECORDS[:300], RECORDS[300].replace(b'"grant":"g', b'"grant":"h'), *RECORDS[301:]]
 DROPPED = RECORDS[:300] + RECORDS[301:]
 ADDED = [*RECORDS[:300], *records(1, first=300, prev=leaf_hash(RECORDS[299]), salt="x"), *RECORDS[300:]]
 DOUBLED = [*RECORDS[:301], *RECORDS[300:]]
