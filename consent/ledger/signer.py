@@ -16,6 +16,7 @@ one is refused, because the round starts from the newest.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -85,6 +86,7 @@ class Signer:
         self._heads = heads
         self._cosigning = cosigning
         self._task: asyncio.Task[None] | None = None
+        self._took = timedelta()
         self.failure: Exception | None = None
         """Why the newest round failed; None when it held."""
 
@@ -184,11 +186,10 @@ class Signer:
                 if not await connection.scalar(_TRY_LOCK):
                     return
                 head, age = await store.signed_head(connection), 0.0
-                # A little less than the interval, or a head every other round would come of rounds that start a hair early.
-                if head is None or not await self._recent(connection, head, self._interval * 0.9):
-                    before = head
+                if head is None or not await self._recent(connection, head, self._spacing()):
+                    before, begun = head, time.monotonic()
                     head, age = await self._extend(connection, head)
-                    ours = head != before
+                    ours, self._took = head != before, timedelta(seconds=time.monotonic() - begun)
                 else:
                     kept = await self._compare(connection, head, await store.committed_size(connection))
                     await self._keep(head, kept)
@@ -199,6 +200,14 @@ class Signer:
             await self._show(head, age)
         else:
             await self._take_over(head)
+
+    def _spacing(self) -> timedelta:
+        """How old a head must be before the next one: heads are timed at the end of their rounds, and rounds come once an interval.
+
+        A little less than an interval, or rounds that start a hair early would make a head every other time; less still by what a round
+        takes.
+        """
+        return max(self._interval * 0.9 - self._took, self._interval * 0.5)
 
     async def _recent(self, connection: AsyncConnection, head: Head, age: timedelta) -> bool:
         return bool(await connection.scalar(_RECENT, {"size": head.size, "age": age}))
