@@ -1,17 +1,20 @@
 """The commands `prove`, `check-proof` and `export`."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from audit_ledgers import SIGNER, pack, publish, records, serve, unpack_into
+from audit_ledgers import PARTIES, SIGNER, event, pack, publish, records, serve, time_of, unpack_into
 
 from consent_audit import cli, export
 from consent_audit.cosigner import Cosigner
 from consent_audit.errors import Refuted
+from consent_audit.hashing import leaf_hash
 from consent_audit.policy import Policy
 from consent_audit.proof import Proof
 from consent_audit.prove import prove
+from consent_audit.record import encode_record
 from consent_audit.sources import open_source
 
 RECORDS = records(600)
@@ -127,6 +130,15 @@ def test_check_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert cli.main(["prove", str(tmp_path / "a.tar"), index, *KEY]) == 2
 
 
+def test_a_record_in_another_records_place(tmp_path: Path) -> None:
+    """A record that the tree holds at one index and that carries another is refused, whatever the proof says."""
+    made = records(5)
+    wrong = [*made[:3], encode_record(4, leaf_hash(made[2]), time_of(3), *event(3)), made[4]]
+    (tmp_path / "a.tar").write_bytes(pack(publish(wrong)))
+    assert cli.main(["prove", str(tmp_path / "a.tar"), "3", *KEY, "-o", str(tmp_path / "p")]) == 0
+    assert cli.main(["check-proof", str(tmp_path / "p"), *KEY]) == 1
+
+
 def test_proof_under_witnesses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the policy demands witnesses, the proof is made under the newest checkpoint that has them, or not at all."""
     (tmp_path / "policy").write_text(POLICY)
@@ -164,6 +176,23 @@ def test_export_is_the_archive_itself(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (tmp_path / "b.tar").read_bytes() == pack(ordered)
     assert cli.main(["verify", str(tmp_path / "b.tar"), "--policy", str(tmp_path / "policy")]) == 0
     assert capsys.readouterr().out.count("VERIFIED") == 4
+
+
+def test_documents_are_exported_by_name(tmp_path: Path) -> None:
+    """As in the service's own archive, whichever record named them first."""
+    bodies = [b"first", b"second", b"third", b"fourth"]
+    digests = [sha256(body).hexdigest() for body in bodies]
+    assert digests != sorted(digests)
+    made = records(2)
+    for index, digest in enumerate(digests, 2):
+        data = {"request": "r", **PARTIES, "notice": {"version": "1", "sha256": digest}}
+        made.append(encode_record(index, leaf_hash(made[-1]), time_of(index), "grant.refused", data))
+    files = {**publish(made), **{f"blobs/{digest}": body for digest, body in zip(digests, bodies, strict=True)}}
+    with serve(files) as url:
+        assert cli.main(["export", url, str(tmp_path / "a.tar"), *KEY]) == 0
+    blobs = {path: files[path] for path in sorted(files) if path.startswith("blobs/")}
+    tiles = {path: body for path, body in files.items() if path.startswith("tile/")}
+    assert (tmp_path / "a.tar").read_bytes() == pack({"checkpoint": files["checkpoint"], **tiles, **blobs})
 
 
 def test_export_of_what_is_refuted_is_kept_as_evidence(tmp_path: Path) -> None:

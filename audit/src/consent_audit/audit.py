@@ -125,9 +125,11 @@ class Audit:
         """
         leaf, parse, form, view, leaf_state = self._leaf, self._parse, self._form, memoryview(data), _LEAF.copy
         leaves: list[bytes] = []
-        index, position, end = tile.first_leaf, 0, len(data)
-        while position + 1 < end and len(leaves) < tile.width:
+        position, end, add = 0, len(data), leaves.append
+        for index in range(tile.first_leaf, tile.first_leaf + tile.width):
             start = position + 2
+            if start > end:
+                break
             after = start + (data[position] << 8 | data[position + 1])
             if after > end:
                 break
@@ -144,8 +146,8 @@ class Audit:
             state = leaf_state()
             state.update(view[start:after])
             leaf = state.digest()
-            leaves.append(leaf)
-            index, position = index + 1, after
+            add(leaf)
+            position = after
         self._leaf, self._form = leaf, form
         if position != end:
             return leaves, "cut inside a record" if len(leaves) < tile.width else f"holds more than {tile.width} records"
