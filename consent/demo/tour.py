@@ -234,25 +234,28 @@ class Tour:
     # ------------------------------------------------------------ audit and report
 
     def audit(self) -> str:
-        """`consent-audit` over an export and over the URL, each in a process of its own; then the steps are looked up in the export."""
+        """`consent-audit` over an export and over the URL, in processes of their own, and a replay; then the steps are looked up."""
         self._wait_for_head(max(self.indexes.values()))
         with tempfile.TemporaryDirectory() as directory:
             export = Path(directory) / "ledger.tar"
             self.export(export)
             state = ["--state", str(Path(directory) / "seen.json")]
-            size = self._verified([str(export), *state])
-            self._verified([self.facts.auditor.ledger_url, "--token", self.facts.auditor.token, *state])
+            size = int(self._audited("verify", [str(export), *state])["size"])
+            self._audited("verify", [self.facts.auditor.ledger_url, "--token", self.facts.auditor.token, *state])
+            permits = self._audited("replay", [str(export), *state])["permits"]
             found = recorded_types(export)
         require(size > max(self.indexes.values()), "every step lies within the verified tree")
         missing = STEPS_IN_THE_LEDGER - found.keys()
         require(not missing, f"every step is a record (missing: {', '.join(missing)})")
-        return f"{size} records verified from the export and from the service; {found['access.decided']} decisions among them"
+        decided = f"{found['access.decided']} decisions, {permits} permits, each covered when replayed"
+        return f"{size} records verified from the export and from the service; {decided}"
 
-    def _verified(self, source: list[str]) -> int:
-        command = [sys.executable, "-I", "-m", "consent_audit", "verify", *source, "--key", self.facts.auditor.vkey, "--json"]
+    def _audited(self, what: str, source: list[str]) -> dict[str, Any]:
+        command = [sys.executable, "-I", "-m", "consent_audit", what, *source, "--key", self.facts.auditor.vkey, "--json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        require(done.returncode == 0, f"verified (exit {done.returncode}): {done.stdout[-400:]}{done.stderr[-400:]}")
-        return int(json.loads(done.stdout)["size"])
+        require(done.returncode == 0, f"{what}: verified (exit {done.returncode}): {done.stdout[-400:]}{done.stderr[-400:]}")
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
 
     def _wait_for_head(self, index: int) -> None:
         deadline = time.monotonic() + 15

@@ -130,6 +130,13 @@ def _platform(**members: object) -> Change:
     return _put("redeemed", "redeemed", "platform.changed", party(PLATFORM, "platform", **members))
 
 
+def _ends_early(told: Story) -> str:
+    """One of two details ends before the other, and is used once more."""
+    for name in ("request", "grant"):
+        _detail(name, valid_until="2026-11-20T08:00:15.500Z")(told)
+    return "redeemed"
+
+
 POLICY, LIST, NOBODY = sha256(b"bundle").hexdigest(), sha256(CATALOGUE).hexdigest(), "policy.not_approved"
 
 
@@ -238,6 +245,7 @@ MUTATIONS = {
         "permit.grant",
     ),
     "the grant expired": (_later("after narrowing", timedelta(days=31)), "permit.grant"),
+    "one detail of several expired": (_ends_early, "permit.grant"),
     "granted for another product": (_detail("person's grant", product="tax-loan", blamed="person"), "permit.grant"),
     "an open item that names a grant": (_line("open", **TAX_PERMIT), "permit.basis"),
     # ---- how often, and by which ticket
