@@ -154,6 +154,17 @@ def fetch(file: Path) -> None:
     click.echo(revision)
 
 
+@policy.command("opa-config")
+@click.option("--url", help="Where OPA reaches the service; the issuer unless given.")
+@click.option("--key-id", help="Which of the keys in CONSENT_POLICY_KEYS_FILE signs, where there are several.")
+def opa_config(url: str | None, key_id: str | None) -> None:
+    """Print the configuration by which OPA polls this service for the bundle in force and checks its signature."""
+    from consent.activation.opa import configuration  # noqa: PLC0415
+
+    settings = read_settings()
+    click.echo(_loading(lambda: configuration(settings, url or settings.issuer, key_id)))
+
+
 @policy.command()
 @click.argument("bundle", type=_FILE)
 @_staff_options

@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from service_world import Service, cloned_database, running_service
 
-from consent.decisions.signing import load_public_keys
 from consent.demo.sample import OPEN_ITEM
 from consent_sdk import ConsentClient, ConsentSdkError, Denial, Permit, Undecided
 from tests.activation.activation_world import release
@@ -231,24 +229,6 @@ def wait_until(ask: Callable[[], httpx.Response], status: int) -> httpx.Response
     raise AssertionError(f"no {status}, the last was {answer and answer.text}")
 
 
-def polling(folder: Path, service: Service, key_id: str) -> list[str]:
-    """OPA's configuration as deploy/opa has it: the bundle in force from the service, checked by the operator's key."""
-    configuration: dict[str, Any] = {
-        "services": {"consent": {"url": service.issuer}},
-        "keys": {key_id: {"algorithm": "ES256", "key": (folder / "policy.key.pub").read_text()}},
-        "bundles": {
-            "consent": {
-                "service": "consent",
-                "resource": "policy/bundle.tar.gz",
-                "polling": {"min_delay_seconds": 1, "max_delay_seconds": 1},
-                "signing": {"keyid": key_id, "scope": "consent"},
-            }
-        },
-    }
-    (folder / "opa.json").write_text(json.dumps(configuration))
-    return ["--config-file", str(folder / "opa.json")]
-
-
 def ready(service: Service) -> httpx.Response:
     return httpx.get(f"{service.issuer}/readyz", timeout=5)
 
@@ -289,8 +269,9 @@ def test_an_opa_with_a_stale_or_unknown_revision_is_refused(server_urls: tuple[s
         denied = service.records("access.decided")[-1]
         assert (denied["codes"], denied["policy"]) == (["policy.unavailable"], newer)
 
-        (key_id,) = load_public_keys(tmp_path / "policy.key.pub")
-        opa.start(*polling(tmp_path, service, key_id))
+        configuration = tmp_path / "opa.json"
+        configuration.write_text(operator.does("opa-config"))
+        opa.start("--config-file", str(configuration))
         wait_until(lambda: ready(service), 200)
         assert ask() == newer
         newest = put_in_force(operator, tmp_path, "newest")
