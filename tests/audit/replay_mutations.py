@@ -22,6 +22,8 @@ from replay_world import (
     change,
     client,
     decided,
+    detail,
+    grant,
     line,
     party,
     use,
@@ -137,6 +139,15 @@ def _ends_early(told: Story) -> str:
     return "redeemed"
 
 
+def _persons_word(told: Story) -> str:
+    """A person grants the identity document in an enterprise's open item, which is not hers to grant."""
+    given = grant("g-3", detail("d1", OPEN, f"{OPEN}.03"), by="person")
+    told.append(Event("granted", "grant.approved", given))
+    told.append(Event("new", "access.decided", decided("x", line(OPEN, f"{OPEN}.03", grant="g-3", identifier="d1", basis="person"))))
+    told[-2].data["details"][0]["valid_until"] = FAR
+    return "new"
+
+
 POLICY, LIST, NOBODY = sha256(b"bundle").hexdigest(), sha256(CATALOGUE).hexdigest(), "policy.not_approved"
 
 
@@ -245,6 +256,8 @@ MUTATIONS = {
         "permit.grant",
     ),
     "the grant expired": (_later("after narrowing", timedelta(days=31)), "permit.grant"),
+    "a grant of another item": (_line("ticket", item=OPEN, fields=[f"{OPEN}.01"], fields_requested=None), "permit.grant"),
+    "a person grants the enterprise's": (_persons_word, "permit.grant"),
     "one detail of several expired": (_ends_early, "permit.grant"),
     "granted for another product": (_detail("person's grant", product="tax-loan", blamed="person"), "permit.grant"),
     "an open item that names a grant": (_line("open", **TAX_PERMIT), "permit.basis"),
