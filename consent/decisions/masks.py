@@ -35,7 +35,8 @@ class Masks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def spread(masks: Masks, catalogue: Catalogue, banded: set[str]) -> dict[str, Any]:
-    """`{"masks": {field: method}, "bands": {field: [edge…]}}` for every field that is not public, and for those in `banded`.
+    """`{"masks": {field: method}, "bands": {field: [edge…]}}` for every field that is not public, and for those in `banded`; and all methods
+    and all lists of edges in one order, for the policies to go through.
 
     Raises:
         MasksError: an unknown method, class or field, a field with two methods, a class without one, edges that do not rise.
@@ -59,7 +60,13 @@ def spread(masks: Masks, catalogue: Catalogue, banded: set[str]) -> dict[str, An
             if known.class_ not in masks.classes:
                 raise MasksError(f"classes: {known.class_} has no method")
             ways[code] = own.get(code, masks.classes[known.class_])
-    return {"masks": ways, "bands": _bands(masks, banded)}
+    bands = _bands(masks, banded)
+    return {
+        "masks": ways,
+        "mask_methods": sorted(METHODS),
+        "bands": bands,
+        "band_edges": sorted(map(list, {tuple(e) for e in bands.values()})),
+    }
 
 
 def _bands(masks: Masks, banded: set[str]) -> dict[str, list[int]]:
