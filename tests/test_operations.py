@@ -45,13 +45,17 @@ async def settled(client: httpx.AsyncClient, wanted: Callable[[httpx.Response], 
     return answer
 
 
+async def shown(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(20):
+        while (await client.get("/ledger/checkpoint")).status_code != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def test_a_whole_service_is_ready_and_counts(settings: Settings):
     """Ready without a warning, and /metrics speaks Prometheus' format of the signed size."""
     async with running(settings) as client:
         await settled(client, lambda answer: answer.text == "ready\n")
-        async with asyncio.timeout(10):
-            while (await client.get("/ledger/checkpoint")).status_code != 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await shown(client)
         answer = await client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "consent_ledger_signed_size" in answer.text
@@ -76,7 +80,7 @@ async def test_a_rolled_back_database_is_not_ready_and_records_nothing(settings:
     async with running(settings) as client:
         async with write(owner_engine) as transaction:
             last = transaction.append(StaffRegistered(staff="staff-1", role="auditor"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while f"\n{last + 1}\n" not in (await client.get("/ledger/checkpoint")).text:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         async with owner_engine.begin() as owner:
@@ -100,7 +104,7 @@ async def test_an_absent_witness_is_told(settings: Settings, tmp_path: Path):
     async with running(_with(settings, tmp_path / "policy")) as client:
         answer = await settled(client, lambda answer: "witness" in answer.text)
         assert answer.text == "ready\nwarning: witness w1 does not cosign: absent\n"
-        assert (await client.get("/ledger/checkpoint")).status_code == 200
+        await shown(client)
         assert (await client.get("/ledger/checkpoint.witnessed")).status_code == 404
         assert 'consent_ledger_witness_failures_total{trouble="absent",witness="w1"}' in (await client.get("/metrics")).text
 

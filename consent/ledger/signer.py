@@ -16,7 +16,7 @@ one is refused, because the round starts from the newest.
 import asyncio
 import contextlib
 import logging
-import time
+import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 SIGNER_LOCK = 0x636F6E73656E7402  # "consent" and 2
 INTERVAL = timedelta(seconds=1)
+_EARLY = 0.9
+"""Of an interval: a round that starts a hair early does not wait for the next one."""
 TAKEOVER = timedelta(seconds=5)
 """A head that its signer has neither shown nor brought to its witnesses by then is left to whoever looks next."""
 
@@ -47,11 +49,7 @@ _LOCK = text(f"select pg_advisory_xact_lock({SIGNER_LOCK})")
 _TRY_LOCK = text(f"select pg_try_advisory_xact_lock({SIGNER_LOCK})")
 # The key may sit in a slow device; this transaction holds up nobody.
 _PATIENT = text("set local idle_in_transaction_session_timeout = '60s'")
-# A head of the future was made by a wrong clock, and must not hold up the next one.
-_RECENT = text(
-    "select exists (select from ledger_head where size = :size"
-    " and time > clock_timestamp() - cast(:age as interval) and time <= clock_timestamp())"
-)
+_AGE = text("select extract(epoch from clock_timestamp() - time)::float8 from ledger_head where size = :size")
 _INSERT_HEAD = text(
     "insert into ledger_head (size, root, note) values (:size, :root, :note)"
     " returning extract(epoch from clock_timestamp() - (select time from ledger_record where idx = :oldest))::float8"
@@ -86,7 +84,6 @@ class Signer:
         self._heads = heads
         self._cosigning = cosigning
         self._task: asyncio.Task[None] | None = None
-        self._took = timedelta()
         self.failure: Exception | None = None
         """Why the newest round failed; None when it held."""
 
@@ -164,13 +161,13 @@ class Signer:
     async def _loop(self) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            begun = clock()
+            due = clock() + self._interval.total_seconds()
             try:
-                await self._round()
+                due = await self._round()
                 self.failure = None
             except Exception as error:  # noqa: BLE001 - the loop outlives every failure; its type is all that is safe to log
                 self._failed(error)
-            await asyncio.sleep(max(0.0, self._interval.total_seconds() - (clock() - begun)))
+            await asyncio.sleep(max(0.0, due - clock()))
 
     def _failed(self, error: Exception) -> None:
         level = logging.CRITICAL if isinstance(error, LedgerBroken | RolledBack) else logging.ERROR
@@ -179,38 +176,34 @@ class Signer:
         metrics.SIGNER_FAILURES.labels(error.code if isinstance(error, ConsentError) else "error").inc()
         self.failure = error
 
-    async def _round(self) -> None:
-        ours = False
+    async def _round(self) -> float:
+        """Sign if it is time; when the next round is due, by the loop's clock: an interval after the newest head."""
+        clock, interval = asyncio.get_running_loop().time, self._interval.total_seconds()
+        before, age = None, 0.0
         with self._noting_rollback(), db.guard():
             async with self._engine.connect() as connection, connection.begin():
                 if not await connection.scalar(_TRY_LOCK):
-                    return
-                head, age = await store.signed_head(connection), 0.0
-                if head is None or not await self._recent(connection, head, self._spacing()):
-                    before, begun = head, time.monotonic()
+                    return clock() + interval
+                before = head = await store.signed_head(connection)
+                stood = await self._stood(connection, head)
+                if head is None or stood >= interval * _EARLY:
                     head, age = await self._extend(connection, head)
-                    ours, self._took = head != before, timedelta(seconds=time.monotonic() - begun)
+                    stood = 0.0
                 else:
                     kept = await self._compare(connection, head, await store.committed_size(connection))
                     await self._keep(head, kept)
+        due = clock() + max(interval - stood, interval / 10)
         refuse(self._engine, None)
-        if head is None:
-            return
-        if ours:
+        if head is not None and head != before:
             await self._show(head, age)
-        else:
+        elif head is not None:
             await self._take_over(head)
+        return due
 
-    def _spacing(self) -> timedelta:
-        """How old a head must be before the next one: heads are timed at the end of their rounds, and rounds come once an interval.
-
-        A little less than an interval, or rounds that start a hair early would make a head every other time; less still by what a round
-        takes.
-        """
-        return max(self._interval * 0.9 - self._took, self._interval * 0.5)
-
-    async def _recent(self, connection: AsyncConnection, head: Head, age: timedelta) -> bool:
-        return bool(await connection.scalar(_RECENT, {"size": head.size, "age": age}))
+    async def _stood(self, connection: AsyncConnection, head: Head | None) -> float:
+        """Seconds since the head was signed. A head of the future was made by a wrong clock, and must not hold up the next one."""
+        age = None if head is None else await connection.scalar(_AGE, {"size": head.size})
+        return math.inf if age is None or age < 0 else float(age)
 
     async def _extend(self, connection: AsyncConnection, head: Head | None) -> tuple[Head | None, float]:
         """Sign the committed records if there are new ones, under the signer's lock; also the age of the oldest of them in seconds."""
@@ -291,7 +284,7 @@ class Signer:
     async def _take_over(self, head: Head) -> None:
         """Bring to its end what another process, or this one before a failure, began with the newest head."""
         async with db.read(self._engine) as connection:
-            if await self._recent(connection, head, TAKEOVER):
+            if await self._stood(connection, head) < TAKEOVER.total_seconds():
                 return
             shown = await store.is_staged(connection, "shown", head.size)
             cosigners = None if self._cosigning is None else await self._cosigning.cosigners(connection, head.size)
