@@ -35,8 +35,9 @@ class Masks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def spread(masks: Masks, catalogue: Catalogue, banded: set[str]) -> dict[str, Any]:
-    """`{"masks": {field: method}, "bands": {field: [edge…]}}` for every field that is not public, and for those in `banded`; and all methods
-    and all lists of edges in one order, for the policies to go through.
+    """`{"masks": {field: method}, "bands": {field: [edge…]}}` for every field that is not public, and for those in `banded`.
+
+    Beside them `mask_methods` and `band_edges`: all methods and all lists of edges in one order, for the policies to go through.
 
     Raises:
         MasksError: an unknown method, class or field, a field with two methods, a class without one, edges that do not rise.
