@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -240,6 +242,27 @@ def test_fork_seen_by_another_run_meanwhile(tmp_path: Path) -> None:
     assert state.load(path, SIGNER.verifier) == open_checkpoint(notes[0], SIGNER.verifier)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert {entry.name for entry in path.parent.iterdir()} == {"seen.json", "seen.json.lock"}
+
+
+def test_many_runs_at_once(tmp_path: Path) -> None:
+    """Runs that remember different sizes at the same time leave the largest, and the file is whole at every moment."""
+    path = tmp_path / "seen.json"
+    notes = [publish(RECORDS[:size])["checkpoint"].decode() for size in range(1, 33)]
+    checkpoints = [open_checkpoint(note, SIGNER.verifier) for note in notes]
+
+    def remember(number: int) -> int:
+        state.remember(path, SIGNER.verifier, notes[number], checkpoints[number])
+        seen = state.load(path, SIGNER.verifier)
+        assert seen is not None
+        return seen.size
+
+    with ThreadPoolExecutor(8) as pool:
+        sizes = list(pool.map(remember, random.Random(5).sample(range(32), 32)))
+    assert max(sizes) == 32
+    final = state.load(path, SIGNER.verifier)
+    assert final is not None
+    assert final.size == 32
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["seen.json", "seen.json.lock"]
 
 
 def test_module_runs_alone(tmp_path: Path) -> None:
