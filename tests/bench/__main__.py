@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bench import checks, engines, ledger, ledger_proofs, ledger_times, verifier
+from tests.bench import checks, engines, ledger, ledger_proofs, ledger_times, oauth, verifier
 from tests.bench.world import database, furnish
 
-PARTS = ("checks", "regopy", "ledger", "verifier", "times", "proofs", "engines")
+PARTS = ("checks", "mtls", "oauth", "regopy", "ledger", "verifier", "times", "proofs", "engines")
 
 
 def main() -> int:
@@ -56,6 +56,10 @@ def _arguments() -> argparse.Namespace:
 def _measure(part: str, place: Any, *, quick: bool) -> Any:
     if part == "checks":
         return checks.measure(place, opa=True, plan=[(64, 2)] if quick else [(64, 5), (256, 3)], seconds=1 if quick else 3)
+    if part == "mtls":
+        return checks.measure(place, opa=True, plan=[(64, 2 if quick else 5)], seconds=1 if quick else 3, mtls=True)
+    if part == "oauth":
+        return oauth.measure(place, pairs=2 if quick else 5, seconds=1 if quick else 3)
     if part == "regopy":
         return checks.measure(place, opa=False, plan=[(64, 1 if quick else 3)], seconds=1 if quick else 3)
     if part == "ledger":
@@ -75,11 +79,14 @@ def _summary(results: dict[str, Any]) -> str:
     def line(what: str, measured: str, baseline: str = "", ratio: float | str = "") -> None:
         lines.append(f"{what:42}{measured:>14}{baseline:>14}{ratio:>8}")
 
-    for part, name in (("checks", "OPA"), ("regopy", "in-process")):
+    for part, name in (("checks", "OPA"), ("mtls", "OPA, mTLS"), ("regopy", "in-process")):
         for row in results.get(part, ()):
             what = f"checks, {name}, {row['connections']} connections"
             line(what, f"{row['checks_per_second']:,}/s", f"{row['echoes_per_second']:,}/s", row["ratio"])
             line("  p50 / p99", f"{row['check_p50_ms']}/{row['check_p99_ms']} ms", f"{row['echo_p50_ms']}/{row['echo_p99_ms']} ms")
+    for what, row in results.get("oauth", {}).items():
+        line(f"{what}, 64 connections", f"{row['per_second']:,}/s", f"{row['echoes_per_second']:,}/s", row["ratio"])
+        line("  p50 / p99", f"{row['p50_ms']}/{row['p99_ms']} ms")
     if "ledger" in results:
         row = results["ledger"]
         line("ledger, durable batches of 256", f"{row['records_per_second']:,}/s", f"{row['inserts_per_second']:,}/s", row["ratio"])

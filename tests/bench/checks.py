@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import text
 
-from tests.bench.load import BoundToken, Round, build, run
+from tests.bench.load import AnyToken, BoundToken, CertificateToken, Round, build, run
 from tests.bench.world import Place, cpu_seconds, echo_server, opa_server, service
 
 _COUNTERS = text("select xact_commit, xact_rollback from pg_stat_database where datname = current_database()")
@@ -19,8 +19,8 @@ class BenchFailed(Exception):
     """What was measured did not do its work, so its speed means nothing."""
 
 
-def measure(place: Place, *, opa: bool, plan: list[tuple[int, int]], seconds: float) -> list[dict[str, Any]]:
-    """One row per (connections, pairs of rounds) in `plan`.
+def measure(place: Place, *, opa: bool, plan: list[tuple[int, int]], seconds: float, mtls: bool = False) -> list[dict[str, Any]]:
+    """One row per (connections, pairs of rounds) in `plan`; with a proof in each request, or with tokens bound by mutual TLS.
 
     Raises:
         BenchFailed: a reply was not 200, not a permit, or without a ledger index of its own.
@@ -29,13 +29,14 @@ def measure(place: Place, *, opa: bool, plan: list[tuple[int, int]], seconds: fl
         opa_url, opa_pid = stack.enter_context(opa_server(place.state)) if opa else (None, None)
         echo_port, echo_pid = stack.enter_context(echo_server())
         process = stack.enter_context(service(place, opa_url))
-        tokens = [BoundToken(place, bank) for bank in place.banks]
+        kind = CertificateToken if mtls else BoundToken
+        tokens: list[AnyToken] = [kind(place, bank) for bank in place.banks]
         roots = {"service": process.pid, "postgresql": place.postgres_pid(), "echo": echo_pid} | ({"opa": opa_pid} if opa_pid else {})
         return [_row(place, tokens, roots, echo_port, connections, pairs, seconds) for connections, pairs in plan]
 
 
 def _row(
-    place: Place, tokens: list[BoundToken], roots: dict[str, int], echo_port: int, connections: int, pairs: int, seconds: float
+    place: Place, tokens: list[AnyToken], roots: dict[str, int], echo_port: int, connections: int, pairs: int, seconds: float
 ) -> dict[str, Any]:
     warm = _checked(run(place.port, build(place, tokens, 4 * connections), connections))
     warm = _checked(run(place.port, build(place, tokens, int(seconds * warm.rate) + connections), connections))

@@ -21,9 +21,11 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from consent_sdk.keys import ClientKey
 from tests.bench.world import HOST, Bank, Place, question
+from tests.certificates_world import certificate
 
 PATH = "/access/v1/evaluation"
 ROUND_LIMIT_SECONDS = 50
@@ -62,18 +64,12 @@ class BoundToken:
         self._header = _json({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk})
         self._ath: str | None = None
         self.bank = bank
-        url = f"{place.issuer}/oauth/token"
-        form = {
-            "grant_type": "client_credentials",
-            "scope": "check",
-            "client_id": bank.client,
-            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "client_assertion": ClientKey(bank.key).assertion(bank.client, place.issuer),
-        }
-        reply = httpx.post(url, data=form, headers={"DPoP": self.proof(url)}, timeout=30, trust_env=False)
-        reply.raise_for_status()
-        self.token: str = reply.json()["access_token"]
+        self.token = ask_token(place, bank, {"DPoP": self.proof(f"{place.issuer}/oauth/token")})
         self._ath = _b64(hashlib.sha256(self.token.encode()).digest())
+
+    def fields(self, url: str) -> str:
+        """The header fields of one POST."""
+        return f"Authorization: DPoP {self.token}\r\nDPoP: {self.proof(url)}\r\n"
 
     def proof(self, url: str) -> str:
         """A fresh proof for one POST."""
@@ -83,15 +79,49 @@ class BoundToken:
         return f"{signed}.{_b64(r.to_bytes(32) + s.to_bytes(32))}"
 
 
-def build(place: Place, tokens: Sequence[BoundToken], count: int) -> list[bytes]:
-    """That many requests, each a check of its own with a proof of its own."""
+class CertificateToken:
+    """An access token of a bank that is bound to a TLS certificate, as a listed proxy would name it (RFC 8705, RFC 9440)."""
+
+    def __init__(self, place: Place, bank: Bank) -> None:
+        der = certificate().public_bytes(Encoding.DER)
+        self._certificate = f"Client-Cert: :{base64.b64encode(der).decode()}:\r\n"
+        self.bank = bank
+        self.token = ask_token(place, bank, {"Client-Cert": self._certificate.partition(": ")[2].strip()})
+
+    def fields(self, url: str) -> str:
+        """The header fields of one POST."""
+        return f"Authorization: Bearer {self.token}\r\n{self._certificate}"
+
+
+AnyToken = BoundToken | CertificateToken
+
+
+def client_form(place: Place, bank: Bank, **members: str) -> dict[str, str]:
+    """Parameters that authenticate a bank's client, once, and more."""
+    return members | {
+        "client_id": bank.client,
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": ClientKey(bank.key).assertion(bank.client, place.issuer),
+    }
+
+
+def ask_token(place: Place, bank: Bank, headers: dict[str, str]) -> str:
+    """A token for checks, bound to what the headers prove."""
+    form = client_form(place, bank, grant_type="client_credentials", scope="check")
+    reply = httpx.post(f"{place.issuer}/oauth/token", data=form, headers=headers, timeout=30, trust_env=False)
+    reply.raise_for_status()
+    return str(reply.json()["access_token"])
+
+
+def build(place: Place, tokens: Sequence[AnyToken], count: int) -> list[bytes]:
+    """That many requests, each a check of its own, with a proof of its own where its token needs one."""
     url = f"{place.issuer}{PATH}"
     built = []
     for n in range(count):
         token = tokens[n % len(tokens)]
         body = question(token.bank, place.enterprises[n * 7 % len(place.enterprises)], secrets.token_urlsafe(16))
         head = (
-            f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{place.port}\r\nAuthorization: DPoP {token.token}\r\nDPoP: {token.proof(url)}\r\n"
+            f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{place.port}\r\n{token.fields(url)}"
             f"Content-Type: application/json\r\nAccept: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         built.append(head.encode() + body)

@@ -101,7 +101,7 @@ async def furnish(state: Path, urls: DatabaseUrls, *, banks: int, enterprises: i
     """Migrate, begin the ledger, register the parties; every enterprise grants `ITEMS` to every bank, without a frequency."""
     await migrate(urls.owner_url)
     issuer = f"http://{HOST}:{free_port()}"
-    unlimited = {"CONSENT_RATE_PER_ADDRESS": "0", "CONSENT_RATE_PER_CLIENT": "0"}
+    unlimited = {"CONSENT_RATE_PER_ADDRESS": "0", "CONSENT_RATE_PER_CLIENT": "0", "CONSENT_TRUSTED_PROXIES": HOST}
     environment = prepare_state(state, issuer) | {"CONSENT_DATABASE_URL": urls.app_url} | unlimited
     place = Place(
         state=state,
