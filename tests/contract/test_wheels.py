@@ -1,5 +1,6 @@
 """Each distribution, installed alone from its wheel in a clean environment outside the tree."""
 
+import json
 import re
 import subprocess
 import sys
@@ -53,7 +54,11 @@ def test_the_verifier_brings_cryptography_and_nothing_else(wheels: dict[str, Pat
     """An auditor installs consent-audit, cryptography and what cryptography itself needs."""
     python = install(wheels["consent-audit"], wheels, tmp_path)
     assert installed(python, tmp_path) <= {"consent-audit", "cryptography", "cffi", "pycparser", "typing_extensions"}
-    assert "verify" in run(python, tmp_path, "-m", "consent_audit", "--help")
+    vectors = ROOT / "audit/vectors"
+    key = json.loads((vectors / "vectors.json").read_text(encoding="utf-8"))["vkey"]
+    rest = ["--key", key, "--state", str(tmp_path / "state")]
+    assert "VERIFIED" in run(python, tmp_path, "-m", "consent_audit", "verify", str(vectors / "valid/ledger-257.tar"), *rest)
+    assert "record 3" in run(python, tmp_path, "-m", "consent_audit", "verify", str(vectors / "hostile/member-order.tar"), *rest, code=1)
 
 
 def test_the_sdk_brings_no_server_code(wheels: dict[str, Path], tmp_path: Path) -> None:
