@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import verifier_members
@@ -74,3 +75,18 @@ def test_a_members_file_with_unknown_words_is_refused(text: str):
     """A misspelt kind is no literal by accident."""
     with pytest.raises(ValueError, match="not known"):
         member_patterns(text)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.TYPE)
+def test_hostile_bytes_do_not_make_the_match_slow(sample: events.Event):
+    """Whatever part of a record is repeated up to the largest size, and wrong only at its end, it is refused at once."""
+    raw = events.encode(sample)
+    grammar = re.compile(PATTERNS[sample.TYPE].encode())
+    began = time.process_time()
+    for mark in (b",", b'"', b"["):
+        for found in list(re.finditer(re.escape(mark), raw))[:40]:
+            at = found.start()
+            for part in (raw[at : at + 8], raw[at : at + 40], raw[at:-2]):
+                grown = raw[:at] + part * (65_535 // max(1, len(part)))
+                assert not grammar.fullmatch(grown[:65_535])
+    assert time.process_time() - began < 5

@@ -29,7 +29,8 @@ class UrlSource(Source):
     pauses_seconds = (0.2, 1.0, 3.0)
     """Waits before another attempt when the peer is busy or the connection breaks."""
     parallel = 4
-    ahead = 8
+    ahead = 4
+    """Files under way or waiting; a bundle can have 16 MiB."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         """Find the log at `url` or below `url`/ledger.
