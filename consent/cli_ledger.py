@@ -46,12 +46,24 @@ def ledger_export(file: Path) -> None:
 
 
 @ledger.command("publish")
-@click.argument("directory", type=_DIRECTORY)
-def ledger_publish(directory: Path) -> None:
-    """Write the tile tree into DIRECTORY, safe against a crash at any moment."""
-    from consent.ledger.copies import publish  # noqa: PLC0415
+@click.argument("place")
+@click.option("--for", "readers", type=click.Choice(["public", "auditors"]), help="Whether entries and blobs go there; needed for a store.")
+@click.option("--every", type=click.FloatRange(1, 86400), metavar="SECONDS", help="Go on publishing whatever is new.")
+def ledger_publish(place: str, readers: str | None, every: float | None) -> None:
+    """Write the tile tree into PLACE, a directory or s3://bucket/prefix, safe against a crash at any moment.
 
-    click.echo(f"{with_database(read_settings(), lambda engine: publish(engine, directory))} records")
+    In a directory entries and blobs are closed to others by their modes. A store has no such modes: give two, one for the public without
+    entries and blobs, one for auditors with everything, and close the latter.
+    """
+    from consent.ledger.copies import follow, publish  # noqa: PLC0415
+    from consent.ledger.objects import open_place  # noqa: PLC0415
+
+    if "://" in place and readers is None:
+        raise click.UsageError("say --for public or --for auditors: a store does not close entries and blobs by itself")
+    target, open_only = open_place(place), readers == "public"
+    if every is not None:
+        with_database(read_settings(), lambda engine: follow(engine, target, every, open_only=open_only))
+    click.echo(f"{with_database(read_settings(), lambda engine: publish(engine, target, open_only=open_only))} records")
 
 
 @ledger.command("keygen")

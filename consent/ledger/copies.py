@@ -1,9 +1,12 @@
-"""Whole copies of the ledger: one archive, or a directory that a plain file server can offer.
+"""Whole copies of the ledger: one archive, or a directory or object store that a plain file server can offer.
 
-Both are written below one signed head and hashed again on the way, so a copy that is finished verifies. In a directory the checkpoint is
-written last: a crash leaves the older checkpoint with all of its files, some newer files beside them, and no half file under a final name.
+All are written below one signed head and hashed again on the way, so a copy that is finished verifies. Where files stand by themselves the
+checkpoint is written last: a crash leaves the older checkpoint with all of its files, some newer files beside them, and no half file under
+a final name. Disks and stores are written outside the event loop, and nothing here is in anybody's way who appends.
 """
 
+import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -12,27 +15,22 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent import db
-from consent.errors import ServiceError, Unavailable
+from consent.errors import Unavailable
 from consent.ledger import store
+from consent.ledger.directory import Directory, sync_directory
 from consent.ledger.store import Head
+from consent.ledger.targets import CHECKPOINT, READERS_ONLY, WITNESSED, CopyRefused, Target
 from consent_audit.archive import TarWriter
 from consent_audit.errors import MalformedNote
 from consent_audit.hashing import TILE_WIDTH, edge_tiles
 from consent_audit.note import Checkpoint, split_note
 from consent_audit.tiles import bundle_encode, entries_path, tile_path
 
+__all__ = ["CopyRefused", "export", "follow", "publish"]
+
+log = logging.getLogger(__name__)
+
 CHUNK = 16 * TILE_WIDTH
-READERS_ONLY = ("tile/entries/", "blobs/")
-"""What only auditors read (design §3.10); a published directory closes these to others."""
-
-
-class CopyRefused(ServiceError):
-    """No copy was made, or not finished; the message says why."""
-
-    code = "ledger.copy"
-
-    def __init__(self, en: str) -> None:
-        super().__init__("未能生成账本副本，详见英文说明。", en)
 
 
 async def export(engine: AsyncEngine, file: Path) -> int:
@@ -46,70 +44,103 @@ async def export(engine: AsyncEngine, file: Path) -> int:
         CopyRefused: the records do not have the root that was signed.
         FileExistsError, OSError: the file cannot be written. A file of this name is replaced only by a complete one.
     """
-    head = await _newest(engine)
+    heads = await _newest(engine)
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             archive = TarWriter(out)
-            archive.add("checkpoint", head.note.encode())
-            async for path, body in _files(engine, head, 0):
-                archive.add(path, body)
+            for path, head in heads.items():
+                archive.add(path, head.note.encode())
+            async for path, body in _files(engine, heads[CHECKPOINT], 0):
+                await asyncio.to_thread(archive.add, path, body)
             archive.finish()
             out.flush()
-            os.fsync(out.fileno())
+            await asyncio.to_thread(os.fsync, out.fileno())
         part.replace(file)
-        _sync_directory(file.parent)
+        sync_directory(file.parent)
     finally:
         part.unlink(missing_ok=True)
-    return head.size
+    return heads[CHECKPOINT].size
 
 
-async def publish(engine: AsyncEngine, directory: Path) -> int:
-    """Bring `directory` up to the newest head, writing only what is missing; hash tiles for all, entries and blobs for their owner.
+async def publish(engine: AsyncEngine, place: Path | Target, *, open_only: bool = False) -> int:
+    """Bring a directory or a store up to the newest head, writing only what is missing.
+
+    Args:
+        place: a directory, in which hash tiles are for all and entries and blobs for its owner; or an object store.
+        open_only: leave entries and blobs away: what everybody may read (design §3.10).
 
     Returns:
         Number of records.
 
     Raises:
         Unavailable: nothing has been signed yet.
-        CopyRefused: the directory holds a larger or another ledger, or the records do not have the root that was signed.
+        CopyRefused: the place holds a larger or another ledger, or is being written by somebody else, or cannot be written; or the records
+            do not have the root that was signed.
+        OSError: a directory cannot be written.
     """
-    head = await _newest(engine)
-    writer = _Writer(directory)
-    published = await _published(engine, head, directory)
-    # Full tiles below the published size are there; partial ones are made again from their tile's beginning.
-    async for path, body in _files(engine, head, published // TILE_WIDTH * TILE_WIDTH):
-        writer.add(path, body)
-    writer.sync()
-    writer.add("checkpoint", head.note.encode(), replace=True)
-    writer.sync()
+    heads = await _newest(engine)
+    head = heads[CHECKPOINT]
+    target = Directory(place) if isinstance(place, Path) else place
+    async with target.writing():
+        published = await _published(engine, head, target)
+        # Full tiles below the published size are there; partial ones are made again from their tile's beginning.
+        async for path, body in _files(engine, head, published // TILE_WIDTH * TILE_WIDTH):
+            if not (open_only and path.startswith(READERS_ONLY)):
+                await target.add(path, body)
+        await target.sync()
+        for path, shown in heads.items():  # the checkpoint first, which covers the other
+            await target.replace(path, shown.note.encode())
+            await target.sync()
     return head.size
 
 
-async def _newest(engine: AsyncEngine) -> Head:
+async def follow(engine: AsyncEngine, place: Path | Target, every_seconds: float, *, open_only: bool = False) -> None:
+    """Publish for ever. What is away for a while is tried again; only a place that is refused ends it.
+
+    Raises:
+        CopyRefused: as `publish`.
+    """
+    last: dict[str, Head] | None = None
+    while True:
+        try:
+            heads = await _newest(engine)
+            if heads != last:
+                await publish(engine, place, open_only=open_only)
+                last = heads
+        except Unavailable as error:
+            log.warning("not published this time: %s", error.code)
+        await asyncio.sleep(every_seconds)
+
+
+async def _newest(engine: AsyncEngine) -> dict[str, Head]:
+    """The newest head, and behind it the newest that a quorum of witnesses cosigned, by the names of their files."""
     async with db.read(engine) as connection:
         head = await store.newest_head(connection)
+        witnessed = await store.witnessed_head(connection)
     if head is None:
         raise Unavailable("账本尚未签出第一个检查点，请稍后重试。", "The ledger has no signed checkpoint yet; try again in a moment.")
-    return head
+    covered = witnessed is not None and witnessed.size <= head.size
+    return {CHECKPOINT: head} | ({WITNESSED: witnessed} if witnessed is not None and covered else {})
 
 
-async def _published(engine: AsyncEngine, head: Head, directory: Path) -> int:
-    """Size of the copy that stands in the directory, 0 for none; it must be an earlier head of this ledger."""
-    try:
-        old = Checkpoint.parse(split_note((directory / "checkpoint").read_bytes())[0])
-        new = Checkpoint.parse(split_note(head.note)[0])
-    except FileNotFoundError:
+async def _published(engine: AsyncEngine, head: Head, target: Target) -> int:
+    """Size of the copy that stands there, 0 for none; it must be an earlier head of this ledger."""
+    note = await target.read(CHECKPOINT)
+    if note is None:
         return 0
+    try:
+        old = Checkpoint.parse(split_note(note)[0])
+        new = Checkpoint.parse(split_note(head.note)[0])
     except MalformedNote:
-        raise CopyRefused(f"{directory / 'checkpoint'} is not a checkpoint; publish into an empty directory") from None
+        raise CopyRefused(f"{target}/checkpoint is not a checkpoint; publish into an empty place") from None
     if old.origin != new.origin:
-        raise CopyRefused(f"{directory} holds the ledger of {old.origin}, not of {new.origin}")
+        raise CopyRefused(f"{target} holds the ledger of {old.origin}, not of {new.origin}")
     if old.size > new.size:
-        raise CopyRefused(f"{directory} holds {old.size} records, this ledger has {new.size}: was the database restored from a backup?")
+        raise CopyRefused(f"{target} holds {old.size} records, this ledger has {new.size}: was the database restored from a backup?")
     async with db.read(engine) as connection:
         if (await store.right_edge(connection, old.size)).root() != old.root:
-            raise CopyRefused(f"{directory} holds another history below record {old.size}; keep it as evidence")
+            raise CopyRefused(f"{target} holds another history below record {old.size}; keep it as evidence")
     return old.size
 
 
@@ -154,50 +185,3 @@ async def _blobs(engine: AsyncEngine) -> AsyncIterator[tuple[str, bytes]]:
             if body is not None:
                 yield f"blobs/{name.hex()}", body
         after = names[-1]
-
-
-class _Writer:
-    """Writes files that appear whole or not at all, and makes them durable together."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._root = directory
-        self._dirty: set[Path] = set()
-
-    def add(self, path: str, body: bytes, *, replace: bool = False) -> None:
-        target = self._root / path
-        closed = path.startswith(READERS_ONLY)
-        self._make(target.parent, 0o700 if closed else 0o755)
-        if not replace and target.exists() and target.stat().st_size == len(body):
-            return  # immutable, and renamed into place only after its bytes were durable
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
-            with part.open("xb") as out:
-                os.fchmod(out.fileno(), 0o600 if closed else 0o644)
-                out.write(body)
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-        self._dirty.add(target.parent)
-
-    def _make(self, directory: Path, mode: int) -> None:
-        if not directory.exists():
-            self._make(directory.parent, 0o755 if directory.parent.name == "tile" else mode)
-            directory.mkdir()
-            directory.chmod(mode)
-            self._dirty.add(directory.parent)
-
-    def sync(self) -> None:
-        for directory in self._dirty:
-            _sync_directory(directory)
-        self._dirty.clear()
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,9 +1,12 @@
 """Archives and published directories, judged by the offline verifier; and what it says of a ledger that was changed."""
 
+import asyncio
 import json
 import stat
 import subprocess
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.errors import Unavailable
-from consent.ledger import copies
 from consent.ledger.copies import CopyRefused, export, publish
+from consent.ledger.directory import Directory
 from consent.ledger.events import CatalogueActivated, StaffRegistered, encode
 from consent.ledger.signer import Signer
 from consent.ledger.writer import ensure_genesis, write
@@ -52,7 +55,7 @@ async def test_an_export_verifies_and_is_the_same_twice(engine, ledger: Signer, 
     """Records, tiles and blobs of one head; only its owner may read it; no part file stays."""
     async with write(engine) as transaction:
         blob = await transaction.put_blob("application/json", b"{}")
-        transaction.append(CatalogueActivated(version="2026-11-20", sha256=blob))
+        transaction.append(CatalogueActivated(version="2026-11-20", sha256=blob, approvers=()))
     await grow(engine, ledger, 700)
     for name in ("a.tar", "b.tar"):
         assert await export(engine, tmp_path / name) == 702
@@ -94,22 +97,22 @@ async def test_a_crash_while_publishing_leaves_the_older_copy_whole(engine, ledg
     await grow(engine, ledger, 200)
     await publish(engine, public)
     await grow(engine, ledger, 400)
-    original = copies._Writer.add
+    original = Directory._add
     for survive in range(6):
         left = [survive]
 
-        def add(self, path, body, *, replace=False, left=left):
+        def add(self, path, body, *, replace, left=left):
             if left[0] == 0:
                 raise OSError(28, "No space left on device")
             left[0] -= 1
             original(self, path, body, replace=replace)
 
-        monkeypatch.setattr(copies._Writer, "add", add)
+        monkeypatch.setattr(Directory, "_add", add)
         with pytest.raises(OSError, match="No space"):
             await publish(engine, public)
         status, report = judge(public, key, tmp_path)
         assert (status, report["size"]) == (0, 201)
-    monkeypatch.setattr(copies._Writer, "add", original)
+    monkeypatch.setattr(Directory, "_add", original)
     assert await publish(engine, public) == 601
     assert judge(public, key, tmp_path)[0] == 0
 
@@ -190,3 +193,54 @@ async def test_a_second_ledger_of_the_same_name_is_not_this_one(engine, ledger: 
     (public / "checkpoint").write_text(Key.generate(origin).sign(text_))
     with pytest.raises(CopyRefused, match="another history"):
         await publish(engine, public)
+
+
+async def test_two_at_once_are_one(engine, ledger: Signer, key, tmp_path: Path):
+    """Whoever comes second is refused, and what the first one writes is whole."""
+    public = tmp_path / "public"
+    await grow(engine, ledger, 600)
+    async with Directory(public).writing():
+        with pytest.raises(CopyRefused, match="another process"):
+            await publish(engine, public)
+        assert list(public.iterdir()) == []
+    assert await publish(engine, public) == 601
+    assert judge(public, key, tmp_path)[0] == 0
+
+
+async def test_what_everybody_may_read_stands_alone(engine, ledger: Signer, tmp_path: Path):
+    """Without entries and blobs: checkpoint and hash tiles, nothing else."""
+    async with write(engine) as transaction:
+        await transaction.put_blob("text/plain", b"x")
+    await grow(engine, ledger, 300)
+    await publish(engine, tmp_path / "open", open_only=True)
+    assert sorted(files(tmp_path / "open")) == ["checkpoint", "tile/0/000", "tile/0/001.p/45", "tile/1/000.p/1"]
+
+
+async def test_the_witnessed_checkpoint_is_copied(engine, ledger: Signer, key, tmp_path: Path):
+    """Beside the newest one, in archive and directory; it follows when it moves on."""
+    await grow(engine, ledger, 5)
+    for size, more in ((6, 3), (9, 2)):
+        async with engine.begin() as connection:
+            await connection.execute(text("insert into ledger_head_stage (stage, size) values ('witnessed', :size)"), {"size": size})
+        await grow(engine, ledger, more)
+        await publish(engine, tmp_path / "public")
+        assert (tmp_path / "public/checkpoint.witnessed").read_text().split("\n")[1] == str(size)
+        assert (tmp_path / "public/checkpoint").read_text().split("\n")[1] == str(size + more)
+        await export(engine, tmp_path / "a.tar")
+        with tarfile.open(tmp_path / "a.tar") as archive:
+            assert archive.getnames()[:2] == ["checkpoint", "checkpoint.witnessed"]
+        assert judge(tmp_path / "public", key, tmp_path)[0] == 0
+
+
+async def test_the_loop_goes_on_while_a_disk_is_slow(engine, ledger: Signer, tmp_path: Path, monkeypatch):
+    """Files are written in threads: whoever else runs in the process is not held up."""
+    await grow(engine, ledger, 700)
+    monkeypatch.setattr(Directory, "_sync", lambda self: time.sleep(0.5))
+    longest = 0.0
+    task = asyncio.create_task(publish(engine, tmp_path / "public"))
+    while not task.done():
+        before = time.monotonic()
+        await asyncio.sleep(0.01)
+        longest = max(longest, time.monotonic() - before)
+    assert await task == 701
+    assert longest < 0.4
