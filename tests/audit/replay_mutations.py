@@ -315,6 +315,7 @@ MUTATIONS = {
     "answers twice": (_twice("grant", grant="g-3"), "request.unknown"),
     "a request twice": (_again("request", "grant"), "request.repeated"),
     "asked by another's client": (_set("request", client=f"{OTHER}-client"), "request.client"),
+    "asked under one name twice": (_detail("request", 1, identifier="d1"), "grant.details"),
     "granted more fields than asked": (_detail("grant", fields=[f"{TAX}.01", f"{TAX}.02", f"{TAX}.03"]), "grant.request"),
     "granted for longer than asked": (_detail("grant", valid_until=FAR), "grant.request"),
     "granted more often than asked": (_detail("grant", frequency={"max": 3, "per": "day"}), "grant.request"),

@@ -80,6 +80,7 @@ async def test_every_kind_of_decision_is_answered_again_as_recorded(service: Dec
     assert outcome.revisions == {BUNDLE.revision: 18}
     assert outcome.told["uncounted"] == 2
     assert verdict(outcome, policies=True) == "verified"
+    assert (outcome.told["proven"], outcome.told["unproven"], outcome.told["unopened"]) == (18, 0, 0)
     text = rerun_text(outcome, policies=True)
     assert text.startswith("一致 consistent：")
     assert "persons' grants that did not count 2" in text
@@ -149,6 +150,36 @@ async def test_a_denial_that_the_policies_would_not_give(service: DecisionServic
     assert [(found.index, found.item, found.change) for found in outcome.differences] == [(index, TAX, "gained")]
     assert verdict(outcome, policies=True) == "refuted"
     assert f"第 {index} 条 record {index} {TAX}" in rerun_text(outcome, policies=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "code"), [({"verified": False}, "told.verified"), ({"uncounted": []}, "told.uncounted")], ids=["verified", "uncounted"]
+)
+async def test_a_decision_that_was_told_what_is_not_so(service: DecisionService, world: World, told: dict[str, Any], code: str) -> None:
+    """What only the database knows is held against what it still knows: salts open who registered and who was linked when."""
+    await world.grant(PERSON, by="person")
+    async with write(world.engine) as tx:
+        assert world.person_id is not None
+        assert world.enterprise_id is not None
+        await parties.end_link(tx, person_id=world.person_id, enterprise_id=world.enterprise_id, role="legal_representative")
+    await ask(service, BANK, world.enterprise, [PERSON])
+    record = (await world.records("access.decided"))[-1]
+    index = await forge(world, told=record.data["told"] | told)
+    outcome = await rerun(world.engine, in_process)
+    assert [(place, found) for place, found, _ in outcome.findings] == [(index, code)]
+
+
+async def test_what_was_erased_proves_nothing(service: DecisionService, world: World, owner_engine: AsyncEngine) -> None:
+    """Without pseudonym and salts a decision's facts are neither borne out nor refuted, and that is said."""
+    await ask(service, BANK, world.enterprise, [OPEN])
+    async with owner_engine.begin() as connection:
+        await connection.execute(text("delete from pseudonym"))
+        await connection.execute(text("delete from evidence"))
+    outcome = await rerun(world.engine, in_process)
+    assert (outcome.findings, outcome.differences) == ([], [])
+    assert (outcome.told["proven"], outcome.told["unproven"]) == (0, 1)
+    assert outcome.told["unopened"] >= 3
+    assert "erased, so not provable: 1" in rerun_text(outcome, policies=True)
 
 
 async def test_another_reason_than_the_policies_give(service: DecisionService, world: World) -> None:

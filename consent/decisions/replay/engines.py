@@ -82,9 +82,8 @@ async def _opa(program: str, bundle: Path) -> AsyncIterator[str]:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     arguments = ["run", "--server", "--addr", address, "--log-level", "error", "--skip-version-check", "--bundle", str(bundle)]
-    environment = {**os.environ, "GOGC": os.environ.get("GOGC", "400")}
     try:
-        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, env=environment)
+        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
     except OSError:
         raise NoEngine from None
     try:

@@ -56,6 +56,7 @@ class Outcome(Struct, kw_only=True):
     undecided    recorded as policy.unavailable: there is no answer to compare
     unanswered   the engine gave no answer now
     unreadable   by revision: decisions whose policies this release cannot run, with the reason
+    told         decisions by what only the database knew of them: see `report`
     findings     what the replay of the records alone refuses, with the record
     """
 

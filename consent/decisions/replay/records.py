@@ -3,7 +3,7 @@
 A replay may take long and the ledger only grows, so each page is a transaction of its own: nothing is held while policies are asked.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, TextClause, text
@@ -47,8 +47,10 @@ class BlobMissing(Unavailable):
 class LedgerReader:
     """The records that stand when reading begins. What a record refers to is fetched before it is handed out."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, prepare: Callable[[Sequence[Record]], Awaitable[None]] | None = None) -> None:
+        """`prepare` is told of each page of records before they are handed out."""
         self._engine = engine
+        self._prepare_page = prepare
         self._documents: dict[str, bytes] = {}
         self._earlier: dict[int, tuple[str, dict[str, Any]]] = {}
         self._policies: dict[str, str] = {}
@@ -74,6 +76,7 @@ class LedgerReader:
             rows = await self._all(_RECORDS, first=first, size=size, count=_PAGE)
             if not rows:
                 raise LedgerUnsound(first)
+            page = []
             for row in rows:
                 try:
                     record = decode_record(row.bytes)
@@ -82,6 +85,10 @@ class LedgerReader:
                 if (record.index, record.prev) != (first, prev):
                     raise LedgerUnsound(first)
                 first, prev = first + 1, leaf_hash(row.bytes)
+                page.append(record)
+            if self._prepare_page is not None:
+                await self._prepare_page(page)
+            for record in page:
                 await self._prepare(record)
                 yield record
 

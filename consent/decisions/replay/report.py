@@ -130,6 +130,11 @@ def _left_out(outcome: Outcome) -> list[str]:
         f"未实名 not verified {told['not_verified']}；贷款状态 loans {told['loan']}；"
         f"终端 terminals {told['terminal']}；个人授权不计 persons' grants that did not count {told['uncounted']}"
     ]
+    if told["proven"] or told["unproven"]:
+        lines.append(
+            f"其中实名与关联已由数据库佐证 real names and links borne out by the database: {told['proven']} 次决定 decisions；"
+            f"因信息已删除无法佐证 erased, so not provable: {told['unproven']}；终端和贷款无从佐证 terminals and loans are not"
+        )
     if outcome.undecided:
         lines.append(f"当时未能判定 nothing was decided then (policy.unavailable): {outcome.undecided}")
     if outcome.unanswered:

@@ -16,6 +16,7 @@ from consent.decisions.replay.compare import differences, undecided
 from consent.decisions.replay.outcome import Outcome, Span
 from consent.decisions.replay.past import PastDecision, Rebuilder
 from consent.decisions.replay.records import LedgerReader
+from consent.decisions.replay.standing import Standing
 from consent.errors import PolicyUnavailable
 
 BATCH = 256
@@ -29,6 +30,8 @@ _EngineOf = Callable[[LedgerReader, str], Awaitable[PolicyEngine | None]]
 
 async def rerun(database: AsyncEngine, engines: Engines | None, span: Span | None = None) -> Outcome:
     """Rebuild the state from all records and judge each decision again by the revision that was in force at its place.
+
+    What a decision was told is held against what the database still knows of subjects and links.
 
     Args:
         engines: makes an engine for a bundle; None only rebuilds the state.
@@ -54,7 +57,8 @@ async def rerun(database: AsyncEngine, engines: Engines | None, span: Span | Non
                     running[revision] = await stack.enter_async_context(engines(bundle))
             return running[revision]
 
-        await _run(database, outcome, None if engines is None else engine_of, span or Span())
+        standing = None if engines is None else Standing(database)
+        await _run(database, outcome, None if engines is None else engine_of, span or Span(), standing)
     return outcome
 
 
@@ -74,12 +78,14 @@ async def dryrun(database: AsyncEngine, bundle: Bundle, engines: Engines, span: 
     return outcome
 
 
-async def _run(database: AsyncEngine, outcome: Outcome, engine_of: _EngineOf | None, span: Span) -> None:
-    reader = LedgerReader(database)
+async def _run(database: AsyncEngine, outcome: Outcome, engine_of: _EngineOf | None, span: Span, standing: Standing | None = None) -> None:
+    reader = LedgerReader(database, None if standing is None else standing.prepare)
     rebuilder = Rebuilder(reader.blob, reader.recall)
     questions = _Questions(outcome)
     async for record in reader.records():
         outcome.records += 1
+        if standing is not None:
+            outcome.findings += [(record.index, code, reason) for code, reason in standing.take(record)]
         past = rebuilder.take(record, wanted=engine_of is not None and (record.index, record.time) in span)
         if past is None or engine_of is None:
             continue
@@ -93,8 +99,11 @@ async def _run(database: AsyncEngine, outcome: Outcome, engine_of: _EngineOf | N
             await questions.ask(engine, past)
     await questions.finish()
     machine = rebuilder.machine
-    outcome.findings = [(found.index or 0, found.code, found.message) for found in machine.findings]
+    outcome.findings += [(found.index or 0, found.code, found.message) for found in machine.findings]
+    outcome.findings.sort()
     outcome.unchecked = machine.unchecked
+    if standing is not None:
+        outcome.told.update(standing.counts)
 
 
 def _note_told(outcome: Outcome, past: PastDecision) -> None:
@@ -107,44 +116,43 @@ def _note_told(outcome: Outcome, past: PastDecision) -> None:
 
 
 class _Questions:
-    """Batches on their way to an engine and back, in order."""
+    """Batches on their way to an engine and back. Answers are noted in the order of the records."""
 
     def __init__(self, outcome: Outcome) -> None:
         self._outcome = outcome
         self._engine: PolicyEngine | None = None
         self._batch: list[PastDecision] = []
-        self._flying: deque[asyncio.Task[None]] = deque()
+        self._flying: deque[tuple[list[PastDecision], asyncio.Task[list[CheckAnswer | None]]]] = deque()
 
     async def ask(self, engine: PolicyEngine, past: PastDecision) -> None:
         if engine is not self._engine or len(self._batch) >= BATCH:
-            await self._send()
+            await self._send(leave=IN_FLIGHT)
             self._engine = engine
         self._batch.append(past)
 
     async def finish(self) -> None:
-        await self._send()
-        while self._flying:
-            await self._flying.popleft()
+        await self._send(leave=0)
 
-    async def _send(self) -> None:
+    async def _send(self, leave: int) -> None:
         if self._engine is not None and self._batch:
-            self._flying.append(asyncio.create_task(_judge(self._outcome, self._engine, self._batch)))
+            self._flying.append((self._batch, asyncio.create_task(_judge(self._engine, self._batch))))
         self._batch = []
-        while len(self._flying) > IN_FLIGHT:
-            await self._flying.popleft()
+        while len(self._flying) > leave:
+            batch, task = self._flying.popleft()
+            for past, answer in zip(batch, await task, strict=True):
+                if answer is None:
+                    self._outcome.unanswered.append(past.index)
+                else:
+                    self._outcome.note(past, differences(past.index, past.data, answer))
 
 
-async def _judge(outcome: Outcome, engine: PolicyEngine, batch: list[PastDecision]) -> None:
+async def _judge(engine: PolicyEngine, batch: list[PastDecision]) -> list[CheckAnswer | None]:
+    """An answer for each decision, None where the engine gave none."""
     inputs = [policy_input(str(n), past.check, past.facts) for n, past in enumerate(batch)]
     try:
-        raw = await engine.decide(inputs)
-        answers = msgspec.convert(raw, list[CheckAnswer])
+        return msgspec.convert(await engine.decide(inputs), list[CheckAnswer | None])
     except (PolicyUnavailable, msgspec.ValidationError):
         if len(batch) == 1:
-            outcome.unanswered.append(batch[0].index)
-            return
-        for past in batch:  # one that cannot be answered must not hide its neighbours
-            await _judge(outcome, engine, [past])
-        return
-    for past, answer in zip(batch, answers, strict=True):
-        outcome.note(past, differences(past.index, past.data, answer))
+            return [None]
+    # One that cannot be answered must not hide its neighbours.
+    return [answer for past in batch for answer in await _judge(engine, [past])]
