@@ -322,6 +322,8 @@ MUTATIONS = {
     "granted further back than asked": (_detail("grant", data_from=None), "grant.request"),
     "granted what was not asked": (_detail("grant", identifier="d3"), "grant.request"),
     "granted an unknown field": (_detail("person's grant", fields=[f"{PERSON}.07"]), "grant.details"),
+    "granted under one name twice": (_set("person's grant", details=[detail("d1", PERSON, f"{PERSON}.01")] * 2), "grant.details"),
+    "granted nothing": (_set("person's grant", details=[]), "grant.details"),
     "granted what is the person's": (_set("person's grant", by="enterprise"), "grant.by"),
     "granted when expired": (_detail("person's grant", valid_until="2026-11-20T08:00:00.000Z"), "grant.details"),
     "granted to a suspended bank": (
