@@ -44,6 +44,8 @@ class Duration:
 DURABLE = Duration("durable", "From asking for the ledger's lock to the commit.")
 SIGNED = Duration("signed", "From the append of a head's oldest new record to the head's commit.")
 WITNESSED = Duration("witnessed", "From the append of a head's oldest new record to its quorum of cosignatures.")
+DECISIONS = Counter("consent_decisions", "Checks decided and recorded.", ["outcome"], registry=_REGISTRY)
+UNDECIDED = Counter("consent_undecided", "Checks answered 503: nothing was decided or recorded.", ["code"], registry=_REGISTRY)
 RECORDS = Counter("consent_ledger_records", "Records appended by this service's processes.", registry=_REGISTRY)
 SIGNED_SIZE = Gauge("consent_ledger_signed_size", "Size of the newest signed head.", registry=_REGISTRY, multiprocess_mode="max")
 SIGNER_FAILURES = Counter("consent_ledger_signer_failures", "Rounds in which nothing could be signed.", ["code"], registry=_REGISTRY)

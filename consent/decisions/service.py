@@ -11,11 +11,12 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from consent import db
+from consent import db, metrics
 from consent.catalogue.model import Catalogue
 from consent.decisions import requests, store
 from consent.decisions.answers import CheckAnswer
@@ -134,6 +135,7 @@ class DecisionService:
             return await self._attempt(batch)
         except ServiceError as error:
             log.warning("a batch of %d checks was not recorded: %s", len(batch), error.code)
+            metrics.UNDECIDED.labels(error.code).inc(len(batch))
             for pending in batch:
                 pending.fail(error)
             return []
@@ -185,6 +187,8 @@ class DecisionService:
             if standing:
                 await store.insert(transaction, [decided[n] for n in standing], indexes)
         self._facts.forget(changes.institutions)
+        for outcome, count in Counter(decided[n].answer.outcome for n in standing).items():
+            metrics.DECISIONS.labels(outcome).inc(count)
         for n, receipt in zip(standing, transaction.receipts, strict=True):
             if decided[n].binds:
                 pendings[n].settle(reply_body(decided[n].reply, receipt.index, receipt.leaf))
