@@ -188,3 +188,16 @@ def test_a_continuation_that_is_none(tmp_path: Path, make: Callable[[], dict[int
     """The origin before, the new one and the lost tail must fit."""
     report = audit(tmp_path, ledger(make(), AFTER), AFTER.verifier)
     assert [found.code for found in report.findings] == [code]
+
+
+def test_witnesses_of_the_name_before(tmp_path: Path) -> None:
+    """A witnessed checkpoint of the name that was given up anchors nothing and accuses nobody; another log's does."""
+    witness = Cosigner("w.example.org", b"\x09" * 32)
+    policy = Policy.parse(f"log {AFTER.vkey}\nwitness W {witness.verifier.vkey}\nquorum W\n")
+    files = ledger({200: continued()}, AFTER)
+    for signer, codes in ((KEYS[0], []), (Signer("other.example.org", bytes(32)), ["checkpoint.signature"])):
+        text = f"{signer.name}\n150\n{format_base64(b'r' * 32)}\n"
+        note = signer.sign(text) + witness.cosign(text, 1_800_000_000)
+        report = audit(tmp_path, {**files, "checkpoint.witnessed": note.encode()}, policy)
+        assert [found.code for found in report.findings] == codes
+        assert report.completeness != "anchored"

@@ -27,6 +27,8 @@ class Statements:
         self.documents: dict[str, int] = {}
         self.rotations: list[tuple[int, Verifier, Verifier]] = []
         """Index of the record, the key before and the key from there on."""
+        self.former: set[str] = set()
+        """Origins that this ledger had before a continuation."""
         self._origin = ""
         self._checkpoint = checkpoint
         self._report = report
@@ -84,6 +86,7 @@ class Statements:
         else:
             self._add("ledger.continued", index, "says that a tail was lost, and names none")
         # The new origin began with a key of its own, which no key of the old one put in force.
+        self.former.add(self._origin)
         self._origin = str(data.get("origin"))
         self.rotations = []
 

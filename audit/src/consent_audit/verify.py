@@ -167,7 +167,9 @@ class _Run:
         policy = self._policy.following(audit.statements.keys(trusted))
         for place, note in notes.items():
             try:
-                cosigned = policy.open(note) if note is not None else None
+                # What witnesses saw under a name that was given up says nothing of the new one.
+                known = note is not None and Checkpoint.parse(split_note(note)[0]).origin not in audit.statements.former
+                cosigned = policy.open(note) if note is not None and known else None
             except Refuted as error:
                 self._report.add(_checkpoint_code(error), place, str(error))
                 continue
