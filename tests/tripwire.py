@@ -27,13 +27,14 @@ class Wire:
     """A broken wire, or one that is going to break.
 
     url   for a client that goes over it
-    at    the step at which it breaks, counted over all connections from 0; every later step passes
+    at    the step at which it breaks, counted over all connections from 0, or the first one behind a COPY that holds these bytes;
+          later steps pass
     mode  lost: the step never reaches the server. persisted: the server has done it, and its answer never arrives.
           killed: the client dies by signal 9 after the server has done it.
     """
 
     url: str
-    at: int
+    at: int | bytes
     mode: Mode
     victim: int | None = None
     steps: int = 0
@@ -41,7 +42,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def tripwire(url: str, at: int, mode: Mode) -> AsyncIterator[Wire]:
+async def tripwire(url: str, at: int | bytes, mode: Mode) -> AsyncIterator[Wire]:
     """A wire beside the direct one of `url`, which names the directory of a Unix socket."""
     direct = make_url(url)
     socket = f".s.PGSQL.{direct.query.get('port', 5432)}"
@@ -77,6 +78,7 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def _relay(wire: Wire, client: Ends, backend: Ends) -> None:
     """Both directions, until one side closes or the wire breaks."""
     answers = asyncio.create_task(_copy(backend[0], client[1]))
+    copied = False
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         backend[1].write(await _body(client[0]))  # the startup message has no type
         while True:
@@ -84,8 +86,11 @@ async def _relay(wire: Wire, client: Ends, backend: Ends) -> None:
             message = kind + await _body(client[0])
             if kind in _ASKING:
                 wire.steps += 1
-                if wire.steps == wire.at + 1:
+                copied = copied or b"COPY" in message
+                here = copied and wire.at in message if isinstance(wire.at, bytes) else wire.at == wire.steps - 1
+                if here and not wire.broken.is_set():
                     answers.cancel()
+                    await asyncio.gather(answers, return_exceptions=True)  # one reader at a time
                     await _break(wire, message, backend)
                     break
             backend[1].write(message)
@@ -94,15 +99,15 @@ async def _relay(wire: Wire, client: Ends, backend: Ends) -> None:
 
 
 async def _break(wire: Wire, message: bytes, backend: Ends) -> None:
+    wire.broken.set()
     if wire.mode != "lost":
         backend[1].write(message)
-        answer = b""
+        answer = b"?"
         while answer not in _ANSWERED:
             answer = await backend[0].readexactly(1)
             await _body(backend[0])
     if wire.mode == "killed" and wire.victim is not None:
         os.kill(wire.victim, signal.SIGKILL)
-    wire.broken.set()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
