@@ -12,7 +12,6 @@ be a disk that is not mounted.
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,16 +83,13 @@ class HeadStore:
             yield
 
     def _replace(self, note: str) -> None:
-        descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=".checkpoint.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(note.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        # One name, since the lock is held: what a killed process left of it is overwritten by the next one.
+        part = self._file.with_name(".checkpoint.part")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(note.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._file)
         handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)

@@ -255,6 +255,7 @@ def test_a_kill_leaves_a_whole_head(tmp_path):
         kept = open_checkpoint((tmp_path / "checkpoint").read_bytes(), key.verifier)
         assert kept.size >= max([last, *reported])
         last = kept.size
+    assert {file.name for file in tmp_path.iterdir()} <= {"checkpoint", ".checkpoint.part", ".lock"}
 
 
 async def test_a_lost_tail_continues_under_a_new_name(engine, owner_engine, signer: Signer, heads, key, tmp_path):
