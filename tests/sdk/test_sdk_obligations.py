@@ -191,6 +191,18 @@ def test_a_verification_answers_match_or_no_match() -> None:
             serve(result, rows, claimed=claimed)
 
 
+def test_banded_figures_are_compared_in_bands() -> None:
+    """Otherwise a guess would confirm the exact figure; the asker may name a figure or the band."""
+    result = answer(("match_only", None), ("band", (0, 10, 100)), outcome="verify_only")
+    for claim, matches in ((57, True), ("99", True), ("10~99", True), (9, False), ("100+", False)):
+        (row,) = serve(result, [{FIELD: 42}], claimed={FIELD: claim}).rows
+        assert row[FIELD] is matches
+    assert serve(result, [{FIELD: "10~99"}], claimed={FIELD: 57}).rows == ({FIELD: True},)
+    for claim in ("many", None, -1):
+        with pytest.raises(ServingRefused):
+            serve(result, [{FIELD: 42}], claimed={FIELD: claim})
+
+
 @given(value=st.text(min_size=1, max_size=20), claim=st.text(min_size=1, max_size=20))
 def test_a_comparison_never_shows_the_value(value: str, claim: str) -> None:
     """True or false, nothing else."""

@@ -83,7 +83,7 @@ def serve(result: ItemResult, rows: Sequence[Row], *, claimed: Mapping[str, Any]
         raise ServingRefused(result.item, "its fields are to be handled in ways that contradict each other")
     made: list[dict[str, Any]]
     if kinds == {"match_only"}:
-        made = [_compared(result, rows, claimed)]
+        made = [_compared(result, rows, claimed, _edges(result))]
     elif kinds == {"aggregate"}:
         made = [{field: _aggregate(result.item, field, [row[field] for row in rows if field in row]) for field in result.fields}]
     else:
@@ -273,15 +273,31 @@ def _number(value: Any) -> Decimal | None:
     return number if number is not None and number.is_finite() and abs(number) < Decimal(10) ** 30 else None
 
 
-def _compared(result: ItemResult, rows: Sequence[Row], claimed: Mapping[str, Any] | None) -> dict[str, Any]:
+def _edges(result: ItemResult) -> dict[str, Sequence[int]]:
+    """The bands of fields that are to be compared in bands: an exact figure is not confirmed either."""
+    return {field: one.value for one in result.obligations if one.code == "band" for field in one.fields}  # type: ignore[misc]
+
+
+def _compared(
+    result: ItemResult, rows: Sequence[Row], claimed: Mapping[str, Any] | None, edges: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
     """For each field that the asker holds a value of: whether one of the rows has it."""
     if claimed is None:
         raise ServingRefused(result.item, "a verification without the values to compare")
-    return {
-        field: _matches(result.item, field, [row[field] for row in rows if row.get(field) is not None], claimed[field])
-        for field in result.fields
-        if field in claimed
-    }
+    answers = {}
+    for field in result.fields:
+        if field in claimed:
+            present, claim = [row[field] for row in rows if row.get(field) is not None], claimed[field]
+            if field in edges:
+                present = [_in_band(result.item, field, value, edges[field]) for value in present]
+                claim = _in_band(result.item, field, claim, edges[field])
+            answers[field] = _matches(result.item, field, present, claim)
+    return answers
+
+
+def _in_band(item: str, field: str, value: Any, edges: Sequence[int]) -> Any:
+    """The band of a figure; the name of a band stays as it is."""
+    return value if value in [band(item, field, edge, edges) for edge in edges] else band(item, field, value, edges)
 
 
 def _matches(item: str, field: str, present: Sequence[Any], claim: Any) -> bool:
