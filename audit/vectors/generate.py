@@ -183,6 +183,13 @@ def signed_anew(vectors: Vectors) -> None:
         "swapped": ([*five[:2], five[3], five[2], five[4]], "record.index", "record 2", "records 2 and 3 are swapped"),
         "first-dropped": (five[1:], "record.index", "record 0", "record 0 is missing"),
         "time-backwards": (chain(5, times={3: "2026-11-20T07:59:59.999Z"}), "record.time", "record 3", "an earlier time"),
+        "no-such-time": (
+            [*five[:4], five[4].replace(b"2026-11-20", b"2026-11-31")],
+            "record.malformed",
+            "record 4",
+            "a day that never was",
+        ),
+        "hour-24": ([*five[:4], five[4].replace(b"T08:", b"T24:")], "record.malformed", "record 4", "an hour that never was"),
         "second-genesis": (chain(5, {3: event(0)}), "genesis.repeated", "record 3", "a second genesis record"),
         "no-genesis": (chain(5, {0: event(3)}), "genesis.missing", "record 0", "record 0 is of another type"),
         "other-genesis": (
