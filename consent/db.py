@@ -89,10 +89,19 @@ def is_unavailable(error: BaseException) -> bool:
     """Whether `error` means that the database is away, full or refuses for now, rather than that the statement is wrong."""
     if isinstance(error, PoolTimeout | OSError | asyncpg.InterfaceError):  # TimeoutError is an OSError
         return True
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or _is_driver_lost(error)):
         return True
     state = sqlstate(error)
     return state is not None and (state in AWAY_CODES or state[:2] in AWAY_CLASSES)
+
+
+def _is_driver_lost(error: DBAPIError) -> bool:
+    """Whether the driver could no longer use its connection, which SQLAlchemy does not always take for a disconnect.
+
+    A value that does not fit its parameter is the driver's InterfaceError too, and a ValueError besides: that is the statement's fault.
+    """
+    cause = None if error.orig is None else error.orig.__cause__
+    return isinstance(cause, asyncpg.InterfaceError) and not isinstance(cause, ValueError)
 
 
 def sqlstate(error: BaseException) -> str | None:

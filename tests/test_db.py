@@ -158,3 +158,24 @@ async def test_a_database_that_hangs_is_unavailable(database):
             assert (await connection.execute(text("select 1"))).scalar_one() == 1
     finally:
         await engine.dispose()
+
+
+async def test_a_driver_that_lost_its_connection_is_unavailable(engine: AsyncEngine):
+    """A connection that cannot be used any more, however SQLAlchemy words it; a value of the wrong type is not that."""
+
+    async def use_twice() -> None:
+        async with engine.connect() as connection, connection.begin():
+            driver = (await connection.get_raw_connection()).driver_connection
+            busy = asyncio.ensure_future(driver.execute("select pg_sleep(5)"))
+            await asyncio.sleep(0.05)
+            try:
+                await connection.execute(text("select 1"))
+            finally:
+                busy.cancel()
+                await asyncio.gather(busy, return_exceptions=True)
+
+    with pytest.raises(DatabaseUnavailable), db.guard():
+        await use_twice()
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError), db.guard():
+            await connection.execute(text("select cast(:n as bigint)"), {"n": "x"})
