@@ -1,7 +1,7 @@
 """`consent ledger …`: copies, keys, readers, and what an operator does when a key changes or a database was lost."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -60,10 +60,37 @@ def ledger_publish(place: str, readers: str | None, every: float | None) -> None
 
     if "://" in place and readers is None:
         raise click.UsageError("say --for public or --for auditors: a store does not close entries and blobs by itself")
-    target, open_only = open_place(place), readers == "public"
-    if every is not None:
-        with_database(read_settings(), lambda engine: follow(engine, target, every, open_only=open_only))
-    click.echo(f"{with_database(read_settings(), lambda engine: publish(engine, target, open_only=open_only))} records")
+
+    async def work(engine: "AsyncEngine") -> int:
+        target, open_only = open_place(place), readers == "public"
+        if every is not None:
+            await follow(engine, target, every, open_only=open_only)
+        return await publish(engine, target, open_only=open_only)
+
+    click.echo(f"{with_database(read_settings(), work)} records")
+
+
+@ledger.command("timestamp")
+@click.argument("place")
+@click.option("--authority", required=True, metavar="URL", help="Of the RFC 3161 time-stamp authority.")
+@click.option("--certificates", required=True, type=click.File("rb"), help="PEM: its root, and intermediates that it does not send.")
+@click.option("--every", type=click.FloatRange(60, 86400), metavar="SECONDS", help="Go on stamping the newest checkpoint.")
+def ledger_timestamp(place: str, authority: str, certificates: BinaryIO, every: float | None) -> None:
+    """Have the newest checkpoint stamped (RFC 3161) into PLACE, a directory or s3://bucket/prefix, as timestamps/SIZE.checkpoint and .tsr.
+
+    Check with: openssl ts -verify -data SIZE.checkpoint -in SIZE.tsr -CAfile ROOT.pem
+    """
+    from consent.ledger.objects import open_place  # noqa: PLC0415
+    from consent.ledger.timestamps import Authority, follow, timestamp  # noqa: PLC0415
+
+    async def work(engine: "AsyncEngine") -> str:
+        target, asked = open_place(place), Authority(authority, certificates.read())
+        if every is not None:
+            await follow(engine, target, asked, every)
+        done = await timestamp(engine, target, asked)
+        return f"{done.size} records: {done.time or 'stamped before'}"
+
+    click.echo(with_database(read_settings(), work))
 
 
 @ledger.command("keygen")
