@@ -8,22 +8,26 @@
 package consent.request
 
 import data.consent.case_refusals
-import data.consent.cases_judged.cases
 import data.consent.catalogue
-import data.consent.field_sets
+import data.consent.grants_held
 import data.consent.matrix
+import data.consent.table
 
 # METADATA
 # title: The verdicts
 # entrypoint: true
 answers := [answer |
 	pushed := input.requests[r]
-	details := [verdict | cases[n].request == r; verdict := verdicts[n]]
+	places := [n | input.questions[n].request == r]
+	details := [verdict | n := places[_]; verdict := verdicts[n]]
+	asked := sum([units[n].asked | n := places[_]])
+	beyond := sum([units[n].beyond | n := places[_]])
 	answer := {
 		"key": pushed.key,
 		"revision": data.consent.revision,
-		"verdict": overall(details, count(object.get(input.requests[r], "details", []))),
+		"verdict": overall(details, pushed.count),
 		"details": details,
+		"excess": share(beyond, asked),
 	}
 ]
 
@@ -31,7 +35,7 @@ answers := [answer |
 # title: The item does not exist or cannot be selected
 # custom: {code: item.unknown, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
 faults[n] contains "item.unknown" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	not known[n]
 }
 
@@ -39,7 +43,7 @@ faults[n] contains "item.unknown" if {
 # title: The purpose does not need the item
 # custom: {code: item.not_necessary, clause: 发改办财金〔2022〕299号 四}
 faults[n] contains "item.not_necessary" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	known[n]
 	data.consent.purposes.financing[detail.purpose]
 	not bounds[n]
@@ -49,8 +53,8 @@ faults[n] contains "item.not_necessary" if {
 # title: The product's profile leaves the item out
 # custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四)}
 faults[n] contains "item.not_necessary" if {
-	some n, detail in cases
-	profile := detail.institution.products[detail.product].items
+	some n, detail in input.questions
+	profile := detail.offers[detail.product].items
 	profile != null
 	known[n]
 	not detail.item in profile
@@ -60,17 +64,26 @@ faults[n] contains "item.not_necessary" if {
 # title: The item is outside what the client may ask for
 # custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四)}
 faults[n] contains "item.not_necessary" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.allowed_items != null
 	known[n]
 	not detail.item in detail.allowed_items
 }
 
 # METADATA
+# title: The purpose is outside what the client may ask for
+# custom: {code: purpose.not_declared, clause: 国办发〔2021〕52号 四(十), zh: 该客户端未获准就此用途请求授权}
+faults[n] contains "purpose.not_declared" if {
+	some n, detail in input.questions
+	detail.allowed_purposes != null
+	not detail.purpose in detail.allowed_purposes
+}
+
+# METADATA
 # title: A field that the item does not have
 # custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
 faults[n] contains "field.not_listed" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	fields := known[n]
 	count(named[n] - fields) > 0
 }
@@ -79,7 +92,7 @@ faults[n] contains "field.not_listed" if {
 # title: No field at all
 # custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
 faults[n] contains "field.not_listed" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	known[n]
 	detail.fields == []
 }
@@ -88,25 +101,25 @@ faults[n] contains "field.not_listed" if {
 # title: A field about a third party
 # custom: {code: field.third_party, clause: 国办发〔2021〕52号 四(九); 国办发〔2024〕15号 五(十一)}
 faults[n] contains "field.third_party" if {
-	some n, detail in cases
-	count(named[n] & field_sets.table[detail.purpose][detail.item].third_party) > 0
+	some n, detail in input.questions
+	count(named[n] & others[n]) > 0
 }
 
 # METADATA
 # title: A field that the purpose does not need
 # custom: {code: field.not_necessary, clause: 发改办财金〔2022〕299号 四}
 faults[n] contains "field.not_necessary" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	bounds[n]
-	own := (named[n] & known[n]) - field_sets.table[detail.purpose][detail.item].third_party
-	count(own - field_sets.table[detail.purpose][detail.item].needed) > 0
+	own := (named[n] & known[n]) - others[n]
+	count(own - needs[n]) > 0
 }
 
 # METADATA
 # title: All of an item that holds nothing but what must be named
 # custom: {code: field.identity_document, clause: 国办发〔2021〕52号 附件 10}
 faults[n] contains "field.identity_document" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.fields == null
 	bounds[n]
 	count(keepable[n]) == 0
@@ -116,7 +129,7 @@ faults[n] contains "field.identity_document" if {
 # title: Detail of an item that is shared by verification only
 # custom: {code: mode.verification_only, clause: 国办发〔2021〕52号 注2; 发改办财金〔2022〕299号 三}
 faults[n] contains "mode.verification_only" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.purpose != "modelling"
 	not detail.action in {"verify", "model"}
 	verified_only(detail.item)
@@ -126,7 +139,7 @@ faults[n] contains "mode.verification_only" if {
 # title: Detail for a model
 # custom: {code: mode.model_only, clause: 国办发〔2021〕52号 二(六); 国办发〔2024〕15号 四(七)}
 faults[n] contains "mode.model_only" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.purpose == "modelling"
 	detail.action != "model"
 }
@@ -135,7 +148,7 @@ faults[n] contains "mode.model_only" if {
 # title: Over before it begins
 # custom: {code: grant.expired, clause: 国办发〔2021〕52号 四(九)}
 faults[n] contains "grant.expired" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	not to_come(detail)
 }
 
@@ -143,17 +156,18 @@ faults[n] contains "grant.expired" if {
 # title: Valid for longer than the purpose allows
 # custom: {code: grant.validity_exceeded, clause: 发改办财金〔2022〕299号 四}
 faults[n] contains "grant.validity_exceeded" if {
-	some n, detail in cases
-	detail.valid_until > latest(detail.now, bounds[n])
+	some n, detail in input.questions
+	is_number(detail.valid_until)
+	detail.valid_until > latest(input.now, bounds[n])
 }
 
 # METADATA
 # title: Data older than the purpose may look back to
 # custom: {code: grant.range_exceeded, clause: 国办发〔2021〕52号 附件}
 faults[n] contains "grant.range_exceeded" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.data_from != null
-	detail.data_from < data.consent.grants_held.earliest(detail.today, bounds[n].look_back_years)
+	detail.data_from < grants_held.earliest(input.today, bounds[n].look_back_years)
 }
 
 # METADATA
@@ -161,7 +175,7 @@ faults[n] contains "grant.range_exceeded" if {
 # description: Compared as uses in a month of 30 days; a number altogether may fall into one month.
 # custom: {code: grant.frequency_exceeded, clause: 国办发〔2024〕15号 三(五)}
 faults[n] contains "grant.frequency_exceeded" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.frequency != null
 	monthly(detail.frequency) > monthly(bounds[n].frequency)
 }
@@ -170,7 +184,7 @@ faults[n] contains "grant.frequency_exceeded" if {
 # title: Kept for longer than the purpose allows
 # custom: {code: grant.retention_exceeded, clause: 发改办财金〔2022〕299号 四}
 faults[n] contains "grant.retention_exceeded" if {
-	some n, detail in cases
+	some n, detail in input.questions
 	detail.retention_days != null
 	detail.retention_days > bounds[n].retention_days
 }
@@ -178,30 +192,48 @@ faults[n] contains "grant.retention_exceeded" if {
 # METADATA
 # title: All fields of each detail's item
 known[n] := fields if {
-	some n, detail in cases
-	fields := field_sets.table[detail.purpose][detail.item].every_field
+	some n, detail in input.questions
+	catalogue.items[detail.item].outward == true
+	fields := object.keys(catalogue.items[detail.item].fields)
 }
 
 # METADATA
 # title: The matrix's entry of each detail
 bounds[n] := entry if {
-	some n, detail in cases
+	some n, detail in input.questions
+	known[n]
 	entry := matrix[detail.purpose][detail.item]
+}
+
+# METADATA
+# title: Fields that the purpose needs of each detail's item
+needs[n] := fields if {
+	some n, entry in bounds
+	fields := {field | field := entry.fields[_]}
+}
+
+# METADATA
+# title: Fields of each detail's item that are about third parties
+others[n] := fields if {
+	some n, detail in input.questions
+	known[n]
+	fields := {field | field := catalogue.items[detail.item].third_party[_]}
 }
 
 # METADATA
 # title: Fields that a detail names
 named[n] := fields if {
-	some n, detail in cases
+	some n, detail in input.questions
 	fields := {field | field := detail.fields[_]}
 }
 
 # METADATA
 # title: Fields that would be kept
 keepable[n] := fields if {
-	some n, detail in cases
-	able := (field_sets.table[detail.purpose][detail.item].needed & known[n]) - field_sets.table[detail.purpose][detail.item].third_party
-	silent := {field | detail.fields == null; some field in (able - field_sets.table[detail.purpose][detail.item].identity)}
+	some n, detail in input.questions
+	able := {field | field := table[detail.purpose][detail.item].givable[_]}
+	identity := {field | field := catalogue.items[detail.item].identity[_]}
+	silent := {field | detail.fields == null; some field in (able - identity)}
 	fields := silent | (named[n] & able)
 }
 
@@ -223,12 +255,12 @@ cures[n].fields := sort(keepable[n]) if {
 	count(keepable[n]) > 0
 }
 
-cures[n].valid_until := latest(cases[n].now, bounds[n]) if {
+cures[n].valid_until := latest(input.now, bounds[n]) if {
 	some n, codes in faults
 	"grant.validity_exceeded" in codes
 }
 
-cures[n].data_from := data.consent.grants_held.earliest(cases[n].today, bounds[n].look_back_years) if {
+cures[n].data_from := grants_held.earliest(input.today, bounds[n].look_back_years) if {
 	some n, codes in faults
 	"grant.range_exceeded" in codes
 }
@@ -244,9 +276,89 @@ cures[n].retention_days := bounds[n].retention_days if {
 }
 
 # METADATA
+# title: What goes beyond
+# description: |
+#   The excess score of a request is the share of what it asks for that goes beyond what could be kept, in percent, rounded up: 0 for a
+#   request that is kept, 100 for one of which nothing could be. Counted are the fields of each detail and the bounds that it names
+#   (validity always, first day, frequency, retention). All of a detail goes beyond when the item or the institution is refused; all its
+#   fields when detail is asked for where a match or a model's result would do.
+# custom: {clause: 发改办财金〔2022〕299号 四}
+units[n] := {"asked": count(meant) + count(limits), "beyond": beyond} if {
+	some n, detail in input.questions
+	meant := meant_fields(n, detail)
+	limits := limits_named(detail)
+	beyond := beyond_units(n, meant, limits)
+}
+
+told[n] := codes if {
+	some n, _ in input.questions
+	codes := unentitled(n) | object.get(faults, n, set())
+}
+
+# All of it, where a code says that nothing of the detail could be kept.
+beyond_units(n, meant, limits) := count(meant) + count(limits) if refused(n)
+
+beyond_units(n, meant, limits) := count(beyond_fields(n, meant)) + count(limits & {limit_of[code] | some code in told[n]}) if not refused(n)
+
+refused(n) if count((told[n] - partial_codes) - object.keys(limit_of)) > 0
+
+meant_fields(n, _) := named[n] if count(named[n]) > 0
+
+meant_fields(n, detail) := {"all"} if {
+	not count(named[n]) > 0
+	not known[n]
+	detail
+}
+
+meant_fields(n, detail) := known[n] if {
+	detail.fields == null
+	known[n]
+}
+
+meant_fields(n, detail) := {"all"} if {
+	detail.fields == []
+	known[n]
+}
+
+beyond_fields(n, meant) := meant if count(told[n] & {"mode.verification_only", "mode.model_only"}) > 0
+
+beyond_fields(n, meant) := meant - keepable[n] if {
+	count(told[n] & {"mode.verification_only", "mode.model_only"}) == 0
+	input.questions[n].fields != null
+}
+
+beyond_fields(n, _) := set() if {
+	count(told[n] & {"mode.verification_only", "mode.model_only"}) == 0
+	input.questions[n].fields == null
+}
+
+# METADATA
+# title: Codes that leave something of a detail to be kept
+partial_codes := {"field.not_listed", "field.third_party", "field.not_necessary", "mode.verification_only", "mode.model_only"}
+
+# METADATA
+# title: The bound of a detail that a code is about
+limit_of := {
+	"grant.expired": "validity",
+	"grant.validity_exceeded": "validity",
+	"grant.range_exceeded": "first day",
+	"grant.frequency_exceeded": "frequency",
+	"grant.retention_exceeded": "retention",
+}
+
+limits_named(detail) := {"validity"} | {name |
+	some [name, value] in [["first day", detail.data_from], ["frequency", detail.frequency], ["retention", detail.retention_days]]
+	value != null
+}
+
+share(_, 0) := 100
+
+share(beyond, asked) := ceil((100 * beyond) / asked) if asked > 0
+
+# METADATA
 # title: One verdict per detail
 verdicts[n] := verdict if {
-	some n, detail in cases
+	some n, detail in input.questions
 	codes := unentitled(n) | object.get(faults, n, set())
 	verdict := {
 		"identifier": detail.identifier,
@@ -282,12 +394,10 @@ overall(details, asked) := "keep" if {
 
 to_come(detail) if {
 	is_number(detail.valid_until)
-	detail.now < detail.valid_until
+	input.now < detail.valid_until
 }
 
-verified_only(code) if catalogue.items[code].mode == "verification"
-
-verified_only(code) if catalogue.items[code].provision == "verify"
+verified_only(code) if catalogue.items[code].shares == "match"
 
 latest(now, entry) := now + (entry.max_validity_days * 86400000)
 

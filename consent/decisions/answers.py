@@ -65,14 +65,14 @@ class DetailAnswer(_Strict, frozen=True):
     fields: list[str]
 
 
-class RequestAnswer(_Strict, frozen=True, omit_defaults=True):
+class RequestAnswer(_Strict, frozen=True):
     """One authorization request. `excess`, 0 to 100: how far it goes beyond what its purposes need."""
 
     key: str
     revision: str
     verdict: Literal["keep", "refuse"]
     details: list[DetailAnswer]
-    excess: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    excess: Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 
 def accept_decisions(raw: object, checks: list[dict[str, Any]], revision: str) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ give the same answers. Every failure, of whatever kind, is `PolicyUnavailable`: 
 """
 
 import asyncio
-import json
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
@@ -18,13 +18,16 @@ from opa_client.opa_async import AsyncOpaClient
 
 from consent.decisions.answers import accept_decisions, accept_verdicts
 from consent.decisions.bundle import Bundle
+from consent.decisions.pack import Packed, pack, pack_requests, unpack
 from consent.errors import PolicyUnavailable
 
 DECIDE = "consent/decision/answers"
 JUDGE = "consent/request/answers"
 
-CALL_CHECKS = 64
-"""Checks in one call of OPA: enough to share the call's cost, few enough to be answered within its deadline on a busy machine."""
+CALL_CHECKS = 256
+"""Checks in one call of OPA at most; the service asks for fewer while they take long (judge.py), so that a call keeps its deadline."""
+_ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What packing incomplete facts raises, or unpacking an answer to another question."""
 
 
 class PolicyEngine(Protocol):
@@ -57,6 +60,58 @@ class PolicyEngine(Protocol):
         ...
 
 
+class _Wrapping:
+    """Packs questions for a bundle and spreads its answers out again."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.revision = bundle.revision
+        self._items: dict[str, Any] = bundle.data["consent"]["catalogue"]["items"]
+        self._table: dict[str, Any] = bundle.data["consent"]["table"]
+
+    def pack(self, checks: Sequence[dict[str, Any]], most: int) -> Iterator[tuple[list[int], Packed]]:
+        """Batches of at most `most` checks that have their moment in common, with the checks' places.
+
+        Raises:
+            PolicyUnavailable: a fact is missing, so nothing can be decided.
+        """
+        moments: dict[tuple[Any, Any], list[int]] = {}
+        try:
+            for place, check in enumerate(checks):
+                moments.setdefault((check["now"], check["today"]), []).append(place)
+            for places in moments.values():
+                for n in range(0, len(places), most):
+                    part = places[n : n + most]
+                    yield part, pack([checks[place] for place in part], self._items)
+        except _ODD:
+            raise PolicyUnavailable from None
+
+    def unpack(self, checks: Sequence[dict[str, Any]], batches: Sequence[tuple[list[int], Packed]], replies: Sequence[object]) -> list[Any]:
+        """Whole answers in the order of `checks`.
+
+        Raises:
+            PolicyUnavailable: a reply does not fit what was asked.
+        """
+        answers: dict[int, dict[str, Any]] = {}
+        try:
+            for (places, packed), reply in zip(batches, replies, strict=True):
+                answers.update(zip(places, unpack(packed, [checks[n] for n in places], reply, self._table), strict=True))
+            whole = [answers[n] for n in range(len(checks))]
+        except _ODD:
+            raise PolicyUnavailable from None
+        return accept_decisions(whole, list(checks), self.revision)
+
+    def requests(self, requests: list[dict[str, Any]]) -> bytes:
+        """The document of authorization requests.
+
+        Raises:
+            PolicyUnavailable: a member is missing.
+        """
+        try:
+            return pack_requests(requests)
+        except _ODD:
+            raise PolicyUnavailable from None
+
+
 class RegopyEngine:
     """The policies in this process, by rego-cpp. For trials and tests; production wants OPA.
 
@@ -67,6 +122,7 @@ class RegopyEngine:
     def __init__(self, bundle: Bundle, threads: int = 2) -> None:
         self.revision = bundle.revision
         self._bundle = bundle
+        self._wrapping = _Wrapping(bundle)
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="regopy")
 
@@ -90,24 +146,23 @@ class RegopyEngine:
 
     async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.decide`."""
-        raw = await asyncio.gather(*(self._ask(DECIDE, {"checks": [check]}) for check in checks))
-        return accept_decisions([answer for answers in raw for answer in answers], checks, self.revision)
+        batches = list(self._wrapping.pack(checks, 1))
+        replies = await asyncio.gather(*(self._ask(DECIDE, packed.document) for _, packed in batches))
+        return self._wrapping.unpack(checks, batches, replies)
 
     async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.judge`."""
-        raw = await asyncio.gather(*(self._ask(JUDGE, {"requests": [request]}) for request in requests))
-        return accept_verdicts([answer for answers in raw for answer in answers], requests, self.revision)
+        raw = await asyncio.gather(*(self._ask(JUDGE, self._wrapping.requests([request])) for request in requests))
+        answers = [answer for reply in raw if isinstance(reply, list) for answer in reply]
+        return accept_verdicts(answers, requests, self.revision)
 
-    async def _ask(self, entrypoint: str, document: dict[str, Any]) -> list[Any]:
+    async def _ask(self, entrypoint: str, document: bytes) -> object:
         loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._pool, self._evaluate, entrypoint, json.dumps(document))
-        if not isinstance(answers, list):
-            raise PolicyUnavailable
-        return answers
+        return await loop.run_in_executor(self._pool, self._evaluate, entrypoint, document.decode())
 
     def _warm(self, barrier: threading.Barrier) -> None:
         barrier.wait(timeout=60)
-        self._evaluate(DECIDE, '{"checks":[]}')
+        self._evaluate(DECIDE, "{}")
 
     def _evaluate(self, entrypoint: str, document: str) -> Any:
         from regopy import RegoError  # noqa: PLC0415 - an extra; absent in production, which asks OPA
@@ -136,11 +191,11 @@ class RegopyEngine:
 class _OpaClient(AsyncOpaClient):  # type: ignore[misc]
     """The client, asking and reading in bytes: its own way through dictionaries costs several times as much."""
 
-    async def ask(self, path: str, document: dict[str, Any]) -> object:
+    async def ask(self, path: str, document: bytes) -> object:
         """What the document at `path` is for `document`. Not compressed: both ends are on one host, and work for the processor there."""
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         url = f"{self.root_url}/data/{path}"
-        async with self._request("POST", url, data=msgspec.json.encode({"input": document}), headers=headers) as response:
+        async with self._request("POST", url, data=b'{"input":%b}' % document, headers=headers) as response:
             response.raise_for_status()
             return msgspec.json.decode(await response.read())
 
@@ -154,6 +209,7 @@ class OpaEngine:
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
             raise ValueError("the URL of OPA is http(s)://host:port")
         self.revision = bundle.revision
+        self._wrapping = _Wrapping(bundle)
         secure = parts.scheme == "https"
         self._client = _OpaClient(
             host=parts.hostname,
@@ -178,16 +234,15 @@ class OpaEngine:
 
     async def decide(self, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.decide`."""
-        slices = [checks[n : n + CALL_CHECKS] for n in range(0, len(checks), CALL_CHECKS)]
-        raw = await asyncio.gather(*(self._ask(DECIDE, {"checks": part}) for part in slices))
-        answered = [accept_decisions(answers, part, self.revision) for answers, part in zip(raw, slices, strict=True)]
-        return [answer for answers in answered for answer in answers]
+        batches = list(self._wrapping.pack(checks, CALL_CHECKS))
+        replies = await asyncio.gather(*(self._ask(DECIDE, packed.document) for _, packed in batches))
+        return self._wrapping.unpack(checks, batches, replies)
 
     async def judge(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `PolicyEngine.judge`."""
-        return accept_verdicts(await self._ask(JUDGE, {"requests": requests}), requests, self.revision)
+        return accept_verdicts(await self._ask(JUDGE, self._wrapping.requests(requests)), requests, self.revision)
 
-    async def _ask(self, path: str, document: dict[str, Any]) -> object:
+    async def _ask(self, path: str, document: bytes) -> object:
         if not self._started:
             raise PolicyUnavailable
         try:

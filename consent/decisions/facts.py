@@ -163,7 +163,12 @@ def policy_input(key: str, check: Check, facts: Facts) -> dict[str, Any]:
 
 
 def request_input(
-    key: str, now: int, institution: dict[str, Any] | None, details: Sequence[Detail], allowed_items: Sequence[str] | None = None
+    key: str,
+    now: int,
+    institution: dict[str, Any] | None,
+    details: Sequence[Detail],
+    allowed_items: Sequence[str] | None = None,
+    allowed_purposes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """One authorization request as the policies take it. `now` in ms since the epoch, `institution` as `Institution.facts()`."""
     return {
@@ -173,6 +178,7 @@ def request_input(
         "institution": institution,
         "details": [detail.to_policy() for detail in details],
         "allowed_items": allowed_items,
+        "allowed_purposes": allowed_purposes,
     }
 
 

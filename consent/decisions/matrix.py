@@ -4,6 +4,8 @@ The files are written for people: a regulator reads the groups of rows in `polic
 Rego gets the same spread out, one entry per purpose and item.
 """
 
+import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -12,7 +14,7 @@ import msgspec
 
 from consent.catalogue.extension import Extension
 from consent.catalogue.model import Catalogue, FieldClass, Words
-from consent.decisions import masks
+from consent.decisions import masks, table
 from consent.ledger.words import InstitutionKind
 
 LoanPhase = Literal["applied", "approved", "refused", "disbursed", "settled", "overdue"]
@@ -83,6 +85,7 @@ class Phases(_Strict, frozen=True):
 class Settings(_Strict, frozen=True):
     """`policies/data/settings.json`: the documented switches."""
 
+    interface_rows_need_grant: bool
     third_party_published: bool
     third_party_under_grant: tuple[str, ...]
     banded_fields: tuple[str, ...]
@@ -90,11 +93,13 @@ class Settings(_Strict, frozen=True):
     providing_kinds: tuple[InstitutionKind, ...]
     own_domain_kinds: tuple[InstitutionKind, ...]
     collecting_kinds: tuple[InstitutionKind, ...]
+    conduit_kinds: tuple[InstitutionKind, ...]
+    guesses_per_day: int
     reasons: dict[str, Words]
 
 
 def load(directory: Path, catalogue: Catalogue, extensions: Sequence[Extension] = ()) -> dict[str, Any]:
-    """The document below `data` for these policies: `{"consent": {catalogue, matrix, purposes, settings, masks, bands}}`.
+    """The document below `data` for these policies: `{"consent": {catalogue, matrix, table, purposes, settings, masks, bands}}`.
 
     Args:
         extensions: regional lists, whose items `catalogue` has; their rows of the matrix are added.
@@ -111,10 +116,13 @@ def load(directory: Path, catalogue: Catalogue, extensions: Sequence[Extension] 
     _same("purposes.json", set(phases), set(catalogue.purposes))
     matrix = _read(directory / "matrix.json", Matrix)
     matrix = msgspec.structs.replace(matrix, rows=(*matrix.rows, *(row for extension in extensions for row in _regional(extension))))
+    entries = spread(matrix, catalogue)
+    items = table.items(catalogue, settings)
     return {
         "consent": {
-            "catalogue": {"version": catalogue.version, "items": _items(catalogue)},
-            "matrix": spread(matrix, catalogue),
+            "catalogue": {"version": catalogue.version, "items": items},
+            "matrix": entries,
+            "table": table.rows(items, entries, settings),
             "purposes": {
                 "financing": {code: {"loan_required": p.loan_required, "phases": list(p.phases)} for code, p in phases.items()},
                 "not_financing": dict.fromkeys(catalogue.not_financing, True),
@@ -210,6 +218,8 @@ def _bounds(place: str, row: Row, limits: Limits) -> dict[str, Any]:
 
 
 def _settings(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
+    if settings.guesses_per_day < 1:
+        raise DataError("settings.json guesses_per_day: is positive")
     switches = {field.name for field in msgspec.structs.fields(Settings)} - {"reasons"}
     _same("settings.json reasons", set(settings.reasons), switches)
     _known("settings.json third_party_under_grant", settings.third_party_under_grant, catalogue.fields)
@@ -218,6 +228,7 @@ def _settings(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         if catalogue.fields[field].about != "third_party":
             raise DataError(f"settings.json third_party_under_grant: {field} is about no third party")
     return {
+        "interface_rows_need_grant": settings.interface_rows_need_grant,
         "third_party_published": settings.third_party_published,
         "third_party_under_grant": dict.fromkeys(settings.third_party_under_grant, True),
         "banded": dict.fromkeys(settings.banded_fields, True),
@@ -225,29 +236,28 @@ def _settings(settings: Settings, catalogue: Catalogue) -> dict[str, Any]:
         "providing_kinds": list(settings.providing_kinds),
         "own_domain_kinds": list(settings.own_domain_kinds),
         "collecting_kinds": list(settings.collecting_kinds),
-    }
-
-
-def _items(catalogue: Catalogue) -> dict[str, Any]:
-    return {
-        item.code: {
-            "provision": item.provision,
-            "mode": item.mode,
-            "consent_subject": item.consent_subject,
-            "selectable": item.selectable,
-            "fields": {field.code: {"class": field.class_, "about": field.about} for field in item.fields},
-        }
-        for item in catalogue.items.values()
+        "conduit_kinds": list(settings.conduit_kinds),
+        "guesses_per_day": settings.guesses_per_day,
     }
 
 
 def _read(path: Path, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        body = path.read_bytes()
+        json.loads(body, object_pairs_hook=_once)
+        return msgspec.json.decode(body, type=kind)
     except OSError as error:
         raise DataError(f"{path.name}: cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise DataError(f"{path.name}: {error}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which no member stands twice: of two bounds, nobody could say which holds."""
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"{name} stands twice in one object")
+    return dict(pairs)
 
 
 def _same(place: str, found: set[str], wanted: set[str]) -> None:

@@ -1,55 +1,78 @@
 # METADATA
 # title: Asked items
 # description: |
-#   An ask is one item of a check that is not refused as a whole. `requested` are the fields it names, all of the item when it
-#   names none, or all of the ticket's when a ticket is redeemed. Of these, `free` need no grant and `wanted` need one.
+#   An ask is one item of a question that is not refused as a whole: the row of what its purpose may have of the item (shape.rego),
+#   with `requested` the fields that it names, all of the item when it names none, or all of the ticket's when a ticket is redeemed.
+#   Of these, `free` need no grant and `wanted` need one. An item without row has no ask.
 package consent.asked_items
 
-import data.consent.case_refusals.sound
-import data.consent.field_sets
+import data.consent.case_refusals
+import data.consent.lists
+import data.consent.table
 
 # METADATA
-# title: Asks by check and position; none for a refused check
-asks := [asked |
-	check := input.checks[c]
-	asked := {i: ask |
-		sound[c]
-		line := check.items[i]
-		ask := ask_of(check.purpose, line.item, line.fields, check.ticket, check.action, check.service)
-	}
-]
-
-# METADATA
-# title: What is asked by such words
+# title: Undivided items of plain questions
 # description: |
-#   Nothing but the words decides, so that an engine answers for equal words once. `unlisted` are fields that the
-#   item does not have.
-ask_of(purpose, code, fields, ticket, action, service) := ask if {
-	entry := object.get(field_sets.table, [purpose, code], field_sets.nothing)
-	requested := requested_fields(fields, ticket, code, entry)
-	givable := requested & entry.givable
-	free := free_fields(action, code, entry, givable)
-	ask := {
-		"item": code,
-		"entry": entry,
+#   Asked for as a whole, and going as they stand if the enterprise grants them: nothing of them is to be looked at field by field.
+undivided := {q: codes |
+	some q in case_refusals.plain
+	unprofiled[q]
+	asked := input.questions[q]
+	codes := {code |
+		some code in asked.items
+		table[asked.purpose][code].undivided == true
+	}
+}
+
+unprofiled := {q | input.questions[q].product == null} | {q |
+	asked := input.questions[q]
+	asked.offers[asked.product].items == null
+}
+
+# METADATA
+# title: Asks by question and item; none for a refused question
+asks := object.union(plain_asks, special_asks)
+
+# Plain questions ask for items as a whole: the rows themselves are their asks.
+plain_asks := {q: rows |
+	some q in case_refusals.plain
+	asked := input.questions[q]
+	rows := object.filter(table[asked.purpose], asked.items)
+}
+
+special_asks := {q: rows |
+	some q in case_refusals.allowed
+	asked := input.questions[q]
+	rows := {code: ask |
+		some code in asked.items
+		ask := ask_by_field(asked, code, table[asked.purpose][code])
+	}
+}
+
+ask_by_field(asked, code, row) := ask if {
+	requested := requested_fields(asked, code, row)
+	givable := lists.meet(requested, row.givable)
+	free := free_fields(asked.action, row, requested)
+	ask := object.union(row, {
+		"undivided": false,
 		"requested": requested,
 		"givable": givable,
+		"remainder": lists.less(requested, givable),
 		"free": free,
-		"wanted": wanted_fields(service, givable, free),
-		"unlisted": requested - entry.every_field,
-	}
+		"wanted": wanted_fields(asked.way[3], lists.less(givable, free)),
+	})
 }
 
-requested_fields(fields, _, _, _) := {f | some f in fields} if fields != null
+requested_fields(asked, code, _) := asked.more.fields[code]
 
-requested_fields(fields, ticket, _, entry) := entry.every_field if {
-	fields == null
-	ticket == null
+requested_fields(asked, code, row) := row.all if {
+	not asked.more.fields[code]
+	not asked.more.ticket
 }
 
-requested_fields(fields, ticket, code, _) := {f | some f in object.get(ticket, ["items", code], [])} if {
-	fields == null
-	ticket != null
+requested_fields(asked, code, _) := sort(object.get(asked.more.ticket.items, code, [])) if {
+	not asked.more.fields[code]
+	asked.more.ticket
 }
 
 # METADATA
@@ -58,18 +81,14 @@ requested_fields(fields, ticket, code, _) := {f | some f in object.get(ticket, [
 #   Fields that the official lists share openly. A registered joint model reads commercial data without a grant, because no detail
 #   leaves the platform; personal data it does not.
 # custom: {clause: 国办发〔2021〕52号 二(六), 附件; 国办发〔2024〕15号 附件}
-free_fields(action, _, entry, givable) := givable & entry.free if action != "model"
+free_fields(action, row, requested) := lists.meet(row.free, requested) if action != "model"
 
-free_fields("model", code, entry, givable) := free if {
-	commercial := givable - field_sets.personal(givable, code)
-	modelled := {f | some f in commercial; entry.provision in {"grant", "verify"}; entry.consent_subject == "enterprise"}
-	free := (givable & entry.free) | modelled
-}
+free_fields("model", row, requested) := lists.meet(row.modelled, requested)
 
 # METADATA
 # title: What only a grant can give
 # description: In bulk, a grant of one enterprise gives nothing.
 # custom: {clause: 国办发〔2021〕52号 二(六), 四(九)}
-wanted_fields(service, givable, free) := givable - free if service == "single"
+wanted_fields("single", fields) := fields
 
-wanted_fields(service, _, _) := set() if service != "single"
+wanted_fields(service, _) := [] if service != "single"

@@ -5,172 +5,203 @@
 #   an item that is not listed anywhere does not exist. These bars hold before any grant is looked at.
 package consent.item_bars
 
+import data.consent.asked_items
 import data.consent.asked_items.asks
+import data.consent.case_refusals.sound
+import data.consent.catalogue
+import data.consent.lists
 import data.consent.settings
 
 # METADATA
 # title: Asks that nothing bars
-# description: Deny by default; the rules below say of every other ask what bars it, and can permit nothing.
-fit := [fitting |
-	asked := asks[c]
-	check := input.checks[c]
-	fitting := {i |
-		ask := asked[i]
-		count(ask.givable) > 0
-		count(ask.unlisted) == 0
-		profiled(check, ask.item)
-		ticketed(check, ask)
-		served(check, ask)
-		own_domain(check, ask.item)
-		model_registered(check, ask.item)
+# description: Deny by default; the rules below say of every other item what bars it, and can permit nothing.
+fit := object.union(plain_fit, special_fit)
+
+# Of a plain question for a product without a profile of its own, whatever has a row gives something: nothing bars it.
+plain_fit := {q: rows |
+	some q in asked_items.unprofiled
+	rows := asked_items.plain_asks[q]
+}
+
+special_fit := {q: fitting |
+	some q in sound
+	not plain_fit[q]
+	asked := input.questions[q]
+	fitting := {code: ask |
+		some code in asked.items
+		ask := asks[q][code]
+		ask.givable != []
+		listed(asked, code, ask.all)
+		profiled(asked, code)
+		ticketed(asked, code, ask.requested)
+		served(asked.way[3], ask.open)
+		own_domain(asked, code)
+		model_registered(asked, code)
 	}
+}
+
+# METADATA
+# title: Barred items
+unfit := [[q, code] |
+	some q in sound
+	code := input.questions[q].items[_]
+	not fit[q][code]
 ]
 
 # METADATA
-# title: Barred asks
-unfit := [[c, i] |
-	asked := asks[c]
-	asked[i]
-	not fit[c][i]
+# title: Barred items that exist
+barred := [[q, code] |
+	[q, code] := unfit[_]
+	catalogue.items[code].outward == true
 ]
 
 # METADATA
 # title: The item does not exist or cannot be selected
-# custom: {code: item.unknown, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
-bars[c][i] contains "item.unknown" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision == "none"
+# custom: {code: item.unknown, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件, zh: 信息项不存在或不可选}
+bars[q][code] contains "item.unknown" if {
+	some [q, code] in unfit
+	not catalogue.items[code].outward == true
 }
 
 # METADATA
 # title: The purpose does not need the item
-# custom: {code: item.not_necessary, clause: 发改办财金〔2022〕299号 四}
-bars[c][i] contains "item.not_necessary" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision != "none"
-	count(ask.entry.needed) == 0
+# custom: {code: item.not_necessary, clause: 发改办财金〔2022〕299号 四, zh: 该用途不需要此信息项}
+bars[q][code] contains "item.not_necessary" if {
+	some [q, code] in barred
+	not asks[q][code]
 }
 
 # METADATA
 # title: The product's profile leaves the item out
-# custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四)}
-bars[c][i] contains "item.not_necessary" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision != "none"
-	not profiled(input.checks[c], ask.item)
+# custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四), zh: 产品的数据需求不含此信息项}
+bars[q][code] contains "item.not_necessary" if {
+	some [q, code] in barred
+	not profiled(input.questions[q], code)
 }
 
 # METADATA
 # title: A field that the item does not have
-# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
-bars[c][i] contains "field.not_listed" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision != "none"
-	count(ask.requested - ask.entry.every_field) > 0
+# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件, zh: 信息项没有该字段}
+bars[q][code] contains "field.not_listed" if {
+	some [q, code] in barred
+	some f in named(q, code)
+	not catalogue.items[code].fields[f]
 }
 
 # METADATA
 # title: No field at all was asked for
-# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
-bars[c][i] contains "field.not_listed" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision != "none"
-	input.checks[c].items[i].fields == []
+# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件, zh: 未要求任何字段}
+bars[q][code] contains "field.not_listed" if {
+	some [q, code] in barred
+	input.questions[q].more.fields[code] == []
 }
 
 # METADATA
 # title: Nothing of what was asked may go to anybody for this purpose, for a third party's sake
-# custom: {code: field.third_party, clause: 国办发〔2021〕52号 四(九); 国办发〔2024〕15号 五(十一)}
-bars[c][i] contains "field.third_party" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	count(ask.entry.needed) > 0
-	count(ask.givable) == 0
-	count(ask.requested & ask.entry.third_party) > 0
+# custom: {code: field.third_party, clause: 国办发〔2021〕52号 四(九); 国办发〔2024〕15号 五(十一), zh: 所要求的只有他人信息}
+bars[q][code] contains "field.third_party" if {
+	some [q, code] in barred
+	ask := asks[q][code]
+	ask.givable == []
+	some f in ask.requested
+	f in catalogue.items[code].third_party
 }
 
 # METADATA
 # title: Nothing of what was asked is needed for this purpose
-# custom: {code: field.not_necessary, clause: 发改办财金〔2022〕299号 四}
-bars[c][i] contains "field.not_necessary" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	count(ask.entry.needed) > 0
-	count(ask.givable) == 0
-	others := (ask.requested & ask.entry.every_field) - ask.entry.third_party
-	count(others) > 0
+# custom: {code: field.not_necessary, clause: 发改办财金〔2022〕299号 四, zh: 该用途不需要所要求的字段}
+bars[q][code] contains "field.not_necessary" if {
+	some [q, code] in barred
+	ask := asks[q][code]
+	ask.givable == []
+	some f in ask.requested
+	f in ask.all
+	not f in catalogue.items[code].third_party
 }
 
 # METADATA
 # title: The ticket does not name the item or one of the fields
-# custom: {code: ticket.invalid, clause: 国办发〔2021〕52号 四(十)}
-bars[c][i] contains "ticket.invalid" if {
-	some [c, i] in unfit
-	not ticketed(input.checks[c], asks[c][i])
+# custom: {code: ticket.invalid, clause: 国办发〔2021〕52号 四(十), zh: 凭证不含该信息项或字段}
+bars[q][code] contains "ticket.invalid" if {
+	some [q, code] in unfit
+	not covered_by_ticket(q, code)
 }
 
 # METADATA
 # title: In bulk only lawfully public items
-# custom: {code: service.public_items_only, clause: 国办发〔2021〕52号 二(六)}
-bars[c][i] contains "service.public_items_only" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision != "none"
-	not served(input.checks[c], ask)
+# custom: {code: service.public_items_only, clause: 国办发〔2021〕52号 二(六), zh: 批量推送限于依法公开的信息}
+bars[q][code] contains "service.public_items_only" if {
+	some [q, code] in barred
+	not served(input.questions[q].way[3], catalogue.items[code].open)
 }
 
 # METADATA
 # title: A department or tax gateway serves its own domain only
-# custom: {code: channel.not_allowed, clause: 国办发〔2024〕15号 二(一)}
-bars[c][i] contains "channel.not_allowed" if {
-	some [c, i] in unfit
-	not own_domain(input.checks[c], asks[c][i].item)
+# custom: {code: channel.not_allowed, clause: 国办发〔2024〕15号 二(一), zh: 部门、税务网关只可直供本领域信息}
+bars[q][code] contains "channel.not_allowed" if {
+	some [q, code] in unfit
+	not own_domain(input.questions[q], code)
 }
 
 # METADATA
 # title: The model is not registered for the item
-# custom: {code: mode.model_not_registered, clause: 国办发〔2021〕52号 二(六); 国办发〔2024〕15号 四(七)}
-bars[c][i] contains "mode.model_not_registered" if {
-	some [c, i] in unfit
-	ask := asks[c][i]
-	ask.entry.provision != "none"
-	not model_registered(input.checks[c], ask.item)
+# custom: {code: mode.model_not_registered, clause: 国办发〔2021〕52号 二(六); 国办发〔2024〕15号 四(七), zh: 模型未就该信息项登记}
+bars[q][code] contains "mode.model_not_registered" if {
+	some [q, code] in barred
+	not model_registered(input.questions[q], code)
 }
 
-profiled(check, _) if check.product == null
+listed(asked, code, _) if not asked.more.fields[code]
 
-profiled(check, code) if in_profile(check.institution.products[check.product], code)
+listed(asked, code, every_field) if {
+	count(asked.more.fields[code]) > 0
+	lists.less(asked.more.fields[code], every_field) == []
+}
+
+profiled(asked, _) if asked.product == null
+
+profiled(asked, code) if in_profile(asked.offers[asked.product], code)
 
 in_profile(offer, _) if offer.items == null
 
 in_profile(offer, code) if code in offer.items
 
-ticketed(check, _) if check.ticket == null
+ticketed(asked, _, _) if not asked.more.ticket
 
-ticketed(check, ask) if {
-	named := {f | f := check.ticket.items[ask.item][_]}
-	count(ask.requested) > 0
-	ask.requested - named == set()
+ticketed(asked, code, requested) if {
+	count(requested) > 0
+	lists.less(requested, asked.more.ticket.items[code]) == []
 }
 
-served(check, _) if check.service == "single"
+covered_by_ticket(q, _) if not input.questions[q].more.ticket
 
-served(_, ask) if ask.entry.provision in {"open", "open_except_fields"}
+covered_by_ticket(q, code) if ticketed(input.questions[q], code, asks[q][code].requested)
 
-own_domain(check, _) if check.caller.kind == "institution"
-
-own_domain(check, _) if not check.platform.kind in settings.own_domain_kinds
-
-own_domain(check, code) if code in check.platform.own_items
-
-model_registered(check, _) if check.action != "model"
-
-model_registered(check, code) if {
-	check.model.registered == true
-	code in check.model.items
+# Of an item that the purpose has no row for, what the ticket names is looked at all the same.
+covered_by_ticket(q, code) if {
+	not asks[q][code]
+	ticketed(input.questions[q], code, named(q, code))
 }
+
+served("single", _)
+
+served(_, true)
+
+own_domain(asked, _) if asked.way[0] == "institution"
+
+own_domain(asked, _) if not input.parties[asked.more.platform].kind in settings.own_domain_kinds
+
+own_domain(asked, code) if code in input.parties[asked.more.platform].own_items
+
+model_registered(asked, _) if asked.action != "model"
+
+model_registered(asked, code) if {
+	asked.more.model.registered == true
+	code in asked.more.model.items
+}
+
+# METADATA
+# title: The fields that an item of a question names, itself or by its ticket
+named(q, code) := input.questions[q].more.fields[code]
+
+named(q, code) := object.get(input.questions[q].more.ticket.items, code, []) if not input.questions[q].more.fields[code]

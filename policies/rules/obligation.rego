@@ -2,75 +2,75 @@
 # title: What the receiver must do
 package consent.obligations_due
 
+import data.consent.band_edges
+import data.consent.bands
+import data.consent.catalogue
 import data.consent.field_answers
-import data.consent.field_sets
-import data.consent.matrix
+import data.consent.lists
+import data.consent.mask_methods
+import data.consent.masks
+import data.consent.settings
 
 # METADATA
 # title: How the fields of one answer are handled, in the order of the codes
-handled(check, ask, _) := [] if plain(check, ask)
+# description: Masks come method by method, bands by their edges, so that whoever serves the data knows how.
+handled(asked, ask, _, _) := [] if plain(asked, ask)
 
-handled(check, ask, fields) := [duty |
-	code := ["aggregate", "band", "do_not_store", "mask", "match_only"][_]
-	concerned := affected(code, check, ask, fields)
+handled(asked, ask, code, fields) := [duty |
+	[word, way] := ways[_]
+	concerned := affected(word, way, asked, ask, code, fields)
 	count(concerned) > 0
-	duty := {"code": code, "fields": sort(concerned), "value": null}
+	duty := {"code": word, "fields": concerned, "value": way}
 ] if {
-	not plain(check, ask)
-}
-
-# Detail to the institution itself, of an item without bands, obliges to nothing but keeping it no longer than needed.
-plain(check, ask) if {
-	check.processor == null
-	check.action in {"query", "push", "report", "collect"}
-	ask.entry.verification == false
-	count(ask.entry.banded) == 0
+	not plain(asked, ask)
 }
 
 # METADATA
-# title: What a grant gave is kept no longer than granted and needed
-# custom: {clause: 发改办财金〔2022〕299号 四}
-keeping(g, _, _) := [] if g == null
+# title: All duties with their ways
+ways := array.concat(
+	array.concat([["aggregate", null]], [["band", edges] | edges := band_edges[_]]),
+	array.concat([["do_not_store", null]], array.concat([["mask", way] | way := mask_methods[_]], [["match_only", null]])),
+)
 
-keeping(g, c, fields) := [{"code": "retain_days", "fields": fields, "value": days}] if {
-	check := input.checks[c]
-	held := check.grants[g]
-	days := shorter(matrix[check.purpose][held.item].retention_days, object.get(held, "retention_days", null))
-}
-
-shorter(most, granted) := most if granted == null
-
-shorter(most, granted) := most if {
-	granted != null
-	most <= granted
-}
-
-shorter(most, granted) := granted if {
-	granted != null
-	granted < most
+# Detail to the institution itself, of an item without bands, obliges to nothing but keeping it no longer than needed: an explicit
+# grant means the original detail (发改办财金〔2022〕299号 三).
+plain(asked, ask) if {
+	not asked.more.processor
+	asked.action in {"query", "push", "report", "collect"}
+	ask.shares == "detail"
+	ask.banded == []
 }
 
 # METADATA
 # title: A model's output is an aggregate
 # custom: {clause: 国办发〔2021〕52号 二(六)}
-affected("aggregate", check, _, fields) := fields if check.action == "model"
+affected("aggregate", _, asked, _, _, fields) := fields if asked.action == "model"
 
 # METADATA
 # title: Figures that the list gives in bands stay in bands
 # custom: {clause: 国办发〔2021〕52号 附件 5}
-affected("band", _, ask, fields) := fields & ask.entry.banded
+affected("band", way, _, ask, _, fields) := [f |
+	f := lists.meet(fields, ask.banded)[_]
+	bands[f] == way
+]
 
 # METADATA
 # title: A model's input is not kept
 # custom: {clause: 国办发〔2024〕15号 四(七)}
-affected("do_not_store", check, _, fields) := fields if check.action == "model"
+affected("do_not_store", _, asked, _, _, fields) := fields if asked.action == "model"
 
 # METADATA
 # title: A third party that works for the bank sees sensitive fields masked, even with a grant
 # custom: {clause: 发改办财金〔2022〕299号 四}
-affected("mask", check, ask, fields) := field_sets.sensitive(fields, ask.item) if check.processor != null
+affected("mask", way, asked, _, code, fields) := [f |
+	f := fields[_]
+	catalogue.items[code].fields[f].class in settings.masked_classes
+	masks[f] == way
+] if {
+	asked.more.processor
+}
 
 # METADATA
 # title: Answers of a verification are match or no match
 # custom: {clause: 国办发〔2021〕52号 注2}
-affected("match_only", check, ask, fields) := fields if field_answers.verifying(check.action, ask.entry.verification)
+affected("match_only", _, asked, ask, _, fields) := fields if field_answers.answered_as[asked.action][ask.shares] == "verify_only"
