@@ -126,6 +126,26 @@ def test_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert run("http://ledger.example.org/ledger") == 3
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x:99999/",
+        "http://x:0/",
+        "http://x:y/",
+        "http://[::1/",
+        "http://é.example.org/",
+        "http://x/é",
+        "http://x/ y",
+        "http://u:p@x/",
+        "http://x/#a",
+    ],
+)
+def test_what_is_no_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A URL that cannot be one is said to be none, before anybody is asked."""
+    assert run(url) == 3
+    assert "the URL has no host" in capsys.readouterr().out
+
+
 def test_server_away() -> None:
     """Nobody listens: 3."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -70,6 +70,16 @@ class TarSource(Source):
         self._index.close()
 
 
+def _good_url(text: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = not (parts.query or parts.fragment or parts.username) and re.fullmatch(r"[\x21-\x7e]+", text)
+    return bool(parts.hostname and port != 0 and plain)
+
+
 def open_source(text: str, token: str | None = None) -> Source:
     """The source that a command-line argument names.
 
@@ -77,9 +87,8 @@ def open_source(text: str, token: str | None = None) -> Source:
         CannotCheck: there is nothing there, or it cannot be read.
     """
     if text.lower().startswith(("http://", "https://")):
-        parts = urllib.parse.urlsplit(text)
-        if not parts.hostname or parts.query or parts.fragment or parts.username or re.search(r"[\x00-\x20\x7f]", text):
-            raise CannotCheck("the URL has no host, or holds a query, a user name or blanks")
+        if not _good_url(text):
+            raise CannotCheck("the URL has no host, or holds a query, a user name, blanks or letters that are not ASCII")
         return UrlSource(text, token)
     path = Path(text)
     if path.is_dir():
