@@ -33,7 +33,7 @@ answers := [answer |
 
 # METADATA
 # title: The item does not exist or cannot be selected
-# custom: {code: item.unknown, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
+# custom: {code: item.unknown, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件, zh: 信息项不存在或不可选}
 faults[n] contains "item.unknown" if {
 	some n, detail in input.questions
 	not known[n]
@@ -41,7 +41,7 @@ faults[n] contains "item.unknown" if {
 
 # METADATA
 # title: The purpose does not need the item
-# custom: {code: item.not_necessary, clause: 发改办财金〔2022〕299号 四}
+# custom: {code: item.not_necessary, clause: 发改办财金〔2022〕299号 四, zh: 该用途不需要此信息项}
 faults[n] contains "item.not_necessary" if {
 	some n, detail in input.questions
 	known[n]
@@ -51,7 +51,7 @@ faults[n] contains "item.not_necessary" if {
 
 # METADATA
 # title: The product's profile leaves the item out
-# custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四)}
+# custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四), zh: 产品的数据需求不含此信息项}
 faults[n] contains "item.not_necessary" if {
 	some n, detail in input.questions
 	profile := detail.offers[detail.product].items
@@ -62,7 +62,7 @@ faults[n] contains "item.not_necessary" if {
 
 # METADATA
 # title: The item is outside what the client may ask for
-# custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四)}
+# custom: {code: item.not_necessary, clause: 财办会〔2025〕32号 三(四), zh: 该客户端未获准请求此信息项}
 faults[n] contains "item.not_necessary" if {
 	some n, detail in input.questions
 	detail.allowed_items != null
@@ -81,7 +81,7 @@ faults[n] contains "purpose.not_declared" if {
 
 # METADATA
 # title: A field that the item does not have
-# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
+# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件, zh: 信息项没有该字段}
 faults[n] contains "field.not_listed" if {
 	some n, detail in input.questions
 	fields := known[n]
@@ -90,7 +90,7 @@ faults[n] contains "field.not_listed" if {
 
 # METADATA
 # title: No field at all
-# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件}
+# custom: {code: field.not_listed, clause: 国办发〔2021〕52号 附件; 国办发〔2024〕15号 附件, zh: 未要求任何字段}
 faults[n] contains "field.not_listed" if {
 	some n, detail in input.questions
 	known[n]
@@ -99,7 +99,7 @@ faults[n] contains "field.not_listed" if {
 
 # METADATA
 # title: A field about a third party
-# custom: {code: field.third_party, clause: 国办发〔2021〕52号 四(九); 国办发〔2024〕15号 五(十一)}
+# custom: {code: field.third_party, clause: 国办发〔2021〕52号 四(九); 国办发〔2024〕15号 五(十一), zh: 涉及他人的字段}
 faults[n] contains "field.third_party" if {
 	some n, detail in input.questions
 	count(named[n] & others[n]) > 0
@@ -107,7 +107,7 @@ faults[n] contains "field.third_party" if {
 
 # METADATA
 # title: A field that the purpose does not need
-# custom: {code: field.not_necessary, clause: 发改办财金〔2022〕299号 四}
+# custom: {code: field.not_necessary, clause: 发改办财金〔2022〕299号 四, zh: 该用途不需要的字段}
 faults[n] contains "field.not_necessary" if {
 	some n, detail in input.questions
 	bounds[n]
@@ -117,7 +117,7 @@ faults[n] contains "field.not_necessary" if {
 
 # METADATA
 # title: All of an item that holds nothing but what must be named
-# custom: {code: field.identity_document, clause: 国办发〔2021〕52号 附件 10}
+# custom: {code: field.identity_document, clause: 国办发〔2021〕52号 附件 10, zh: 信息项只含须逐一列明的证件字段}
 faults[n] contains "field.identity_document" if {
 	some n, detail in input.questions
 	detail.fields == null
@@ -127,7 +127,7 @@ faults[n] contains "field.identity_document" if {
 
 # METADATA
 # title: Detail of an item that is shared by verification only
-# custom: {code: mode.verification_only, clause: 国办发〔2021〕52号 注2; 发改办财金〔2022〕299号 三}
+# custom: {code: mode.verification_only, clause: 国办发〔2021〕52号 注2; 发改办财金〔2022〕299号 三, zh: 只供核验的信息项要求明细}
 faults[n] contains "mode.verification_only" if {
 	some n, detail in input.questions
 	detail.purpose != "modelling"
@@ -137,7 +137,7 @@ faults[n] contains "mode.verification_only" if {
 
 # METADATA
 # title: Detail for a model
-# custom: {code: mode.model_only, clause: 国办发〔2021〕52号 二(六); 国办发〔2024〕15号 四(七)}
+# custom: {code: mode.model_only, clause: 国办发〔2021〕52号 二(六); 国办发〔2024〕15号 四(七), zh: 联合建模要求明细}
 faults[n] contains "mode.model_only" if {
 	some n, detail in input.questions
 	detail.purpose == "modelling"
@@ -146,7 +146,7 @@ faults[n] contains "mode.model_only" if {
 
 # METADATA
 # title: Over before it begins
-# custom: {code: grant.expired, clause: 国办发〔2021〕52号 四(九)}
+# custom: {code: grant.expired, clause: 国办发〔2021〕52号 四(九), zh: 有效期在开始前已结束}
 faults[n] contains "grant.expired" if {
 	some n, detail in input.questions
 	not to_come(detail)
@@ -154,7 +154,7 @@ faults[n] contains "grant.expired" if {
 
 # METADATA
 # title: Valid for longer than the purpose allows
-# custom: {code: grant.validity_exceeded, clause: 发改办财金〔2022〕299号 四}
+# custom: {code: grant.validity_exceeded, clause: 发改办财金〔2022〕299号 四, zh: 有效期超过该用途的上限}
 faults[n] contains "grant.validity_exceeded" if {
 	some n, detail in input.questions
 	is_number(detail.valid_until)
@@ -163,7 +163,7 @@ faults[n] contains "grant.validity_exceeded" if {
 
 # METADATA
 # title: Data older than the purpose may look back to
-# custom: {code: grant.range_exceeded, clause: 国办发〔2021〕52号 附件}
+# custom: {code: grant.range_exceeded, clause: 国办发〔2021〕52号 附件, zh: 数据早于该用途可回看的期限}
 faults[n] contains "grant.range_exceeded" if {
 	some n, detail in input.questions
 	detail.data_from != null
@@ -173,7 +173,7 @@ faults[n] contains "grant.range_exceeded" if {
 # METADATA
 # title: Oftener than the purpose allows
 # description: Compared as uses in a month of 30 days; a number altogether may fall into one month.
-# custom: {code: grant.frequency_exceeded, clause: 国办发〔2024〕15号 三(五)}
+# custom: {code: grant.frequency_exceeded, clause: 国办发〔2024〕15号 三(五), zh: 频次超过该用途的上限}
 faults[n] contains "grant.frequency_exceeded" if {
 	some n, detail in input.questions
 	detail.frequency != null
@@ -182,7 +182,7 @@ faults[n] contains "grant.frequency_exceeded" if {
 
 # METADATA
 # title: Kept for longer than the purpose allows
-# custom: {code: grant.retention_exceeded, clause: 发改办财金〔2022〕299号 四}
+# custom: {code: grant.retention_exceeded, clause: 发改办财金〔2022〕299号 四, zh: 保存期超过该用途的上限}
 faults[n] contains "grant.retention_exceeded" if {
 	some n, detail in input.questions
 	detail.retention_days != null

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from consent.catalogue.load import load
+from tests.policies.law import by_edges, by_method
 
 CORPUS = Path(__file__).parents[2] / "policies" / "corpus"
 BASE = json.loads((CORPUS / "base.json").read_text(encoding="utf-8"))
-FILES = ("field", "grant", "institution", "item", "mode", "platform", "purpose")
+FILES = ("channel", "field", "grant", "institution", "item", "mode", "platform", "purpose")
 Json = dict[str, Any]
 
 
@@ -50,14 +51,14 @@ def _decision(case: Json) -> tuple[Json, Json]:
 
 
 def _request(case: Json) -> tuple[Json, Json]:
-    request = {**{name: BASE["check"][name] for name in ("now", "today", "institution")}, "allowed_items": None}
+    request = {**{name: BASE["check"][name] for name in ("now", "today", "institution")}, "allowed_items": None, "allowed_purposes": None}
     request = changed(request, case.get("set", {}))
     request["details"] = [
         {**BASE["detail"], **detail, "fields": _codes(detail["item"], detail.get("fields"))} for detail in case["details"]
     ]
     details = [_verdict(detail, expected) for detail, expected in zip(request["details"], case["expect"], strict=True)]
     keep = all(detail["verdict"] == "keep" for detail in details)
-    return request, {"verdict": "keep" if keep else "refuse", "details": details}
+    return request, {"verdict": "keep" if keep else "refuse", "details": details, "excess": case.get("excess", 0)}
 
 
 def changed(base: Json, changes: Json) -> Json:
@@ -99,14 +100,22 @@ def _answer(item: Json, expected: Json, grants: list[Json]) -> Json:
         "fields": given,
         "withheld": withheld,
         "codes": expected.get("codes", []),
-        "obligations": [_obligation(code, given, name, value) for name, value in sorted(expected.get("obligations", {}).items())],
+        "obligations": [
+            duty for name, value in sorted(expected.get("obligations", {}).items()) for duty in _obligations(code, given, name, value)
+        ],
         "flags": expected.get("flags", []),
     }
 
 
-def _obligation(code: str, given: list[str], name: str, value: Any) -> Json:
-    days = value if isinstance(value, int) else None
-    return {"code": name, "fields": given if days is not None or value == "fields" else _codes(code, value), "value": days}
+def _obligations(code: str, given: list[str], name: str, value: Any) -> list[Json]:
+    """`retain_days` has a number, `mask` and `band` stand once for each way to mask and each list of edges."""
+    if isinstance(value, int):
+        return [{"code": name, "fields": given, "value": value}]
+    fields = given if value == "fields" else _codes(code, value) or []
+    ways: list[tuple[Any, list[str]]] = (
+        {"mask": by_method, "band": by_edges}[name](set(fields)) if name in ("mask", "band") else [(None, fields)]
+    )
+    return [{"code": name, "fields": of, "value": way} for way, of in ways]
 
 
 def _verdict(detail: Json, expected: Json) -> Json:

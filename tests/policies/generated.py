@@ -101,7 +101,13 @@ def _grant(case: Case, code: str, place: int, rng: Rng) -> Case:
 def _request(rng: Rng) -> Case:
     """A request for one to three details that would be kept."""
     base = corpus.BASE["check"]
-    request = {"now": base["now"], "today": base["today"], "institution": base["institution"], "allowed_items": None}
+    request = {
+        "now": base["now"],
+        "today": base["today"],
+        "institution": base["institution"],
+        "allowed_items": None,
+        "allowed_purposes": None,
+    }
     case = corpus.changed(request, {})
     case["details"] = []
     for place in range(1, rng.choice((1, 1, 1, 2, 3)) + 1):

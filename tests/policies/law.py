@@ -77,10 +77,11 @@ def law() -> Law:
 
 @functools.cache
 def settings() -> Any:
-    """The switches. What a release does not have yet is off."""
-    return {"interface_rows_need_grant": False, "conduit_kinds": ["conduit", "credit_bureau"], "guesses_per_day": 5, **_read("settings")}
+    """The switches."""
+    return _read("settings")
 
 
+@functools.cache
 def _read(name: str) -> Any:
     return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -137,3 +138,18 @@ def _bounds(row: Any, purpose: str, item: str, limits: Any) -> Bounds:
         look_back_years=narrowed["look_back_years"],
         retention_days=narrowed["retention_days"],
     )
+
+
+def by_method(fields: set[str]) -> list[tuple[str, list[str]]]:
+    """Fields that a third party may only see masked, by the way in which each is masked: its own, or else its class's."""
+    masks = _read("masks")
+    own = {field: method for method, named in masks["fields"].items() for field in named}
+    ways = {field: own.get(field) or masks["classes"][load().fields[field].class_] for field in fields}
+    return [(method, sorted(field for field in fields if ways[field] == method)) for method in sorted(set(ways.values()))]
+
+
+def by_edges(fields: set[str]) -> list[tuple[list[int], list[str]]]:
+    """Figures that are given in bands, by the edges of these."""
+    bands = _read("masks")["bands"]
+    edges = sorted({tuple(bands[field]["edges"]) for field in fields})
+    return [([*of], sorted(field for field in fields if tuple(bands[field]["edges"]) == of)) for of in edges]

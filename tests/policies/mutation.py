@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import http.client
 import itertools
 import json
@@ -12,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from consent.catalogue.load import load
 from consent.decisions.bundle import Bundle, load_bundle
+from consent.decisions.pack import Packed, pack, pack_requests, unpack
 from tests.policies import corpus, generated, oracle, oracle_requests
 from tests.policies.conftest import tool
 from tests.policies.mutants import Mutant, mutants
@@ -83,43 +86,77 @@ class Server:
         self._directory.cleanup()
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some cases that are asked at once: where, the document, and how to find the whole answers in the reply."""
+
+    path: str
+    body: bytes
+    answers: Callable[[Json], list[Json]]
+    expected: list[Json]
+
+    def passed(self, server: Server) -> bool:
+        """Whether every answer is as expected; an answer that cannot be read is not."""
+        try:
+            return self.answers(server.send("POST", self.path, self.body)["result"]) == self.expected
+        except (Undecided, KeyError, IndexError, TypeError, ValueError, AttributeError):
+            return False
+
+
 class Exam:
     """The cases with their expected answers, in batches that OPA answers at once."""
 
-    def __init__(self, revision: str) -> None:
-        self.batches: list[tuple[str, bytes, list[Json]]] = []
-        checks = [(case, answer) for _, case, answer in corpus.decisions()]
-        requests = [(case, answer) for _, case, answer in corpus.requests()]
-        self._add("decision", "checks", checks, check_input, revision)
-        self._add("request", "requests", requests, request_input, revision)
-        self._add("decision", "checks", [(case, oracle.decide(case)) for case in [*generated.checks()][::SAMPLE]], check_input, revision)
-        judged = [(case, oracle_requests.judge(case)) for case in [*generated.requests()][::SAMPLE]]
-        self._add("request", "requests", judged, request_input, revision)
+    def __init__(self, bundle: Bundle, *, generated_too: bool = True) -> None:
+        self.batches: list[Batch] = []
+        self._bundle = bundle
+        self.batches.append(Batch("/v1/data/consent/field_sets/faults", b'{"input":{}}', list, []))  # the table is what the law says
+        self._checks([(case, answer) for _, case, answer in corpus.decisions()])
+        self._requests([(case, answer) for _, case, answer in corpus.requests()])
+        if not generated_too:
+            return
+        self._checks([(case, oracle.decide(case)) for case in [*generated.checks()][::SAMPLE]])
+        self._requests([(case, oracle_requests.judge(case)) for case in [*generated.requests()][::SAMPLE]])
 
-    def _add(self, package: str, name: str, cases: list[tuple[Json, Json]], make: Any, revision: str) -> None:
-        for start in range(0, len(cases), BATCH):
-            part = list(enumerate(cases[start : start + BATCH]))
-            body = json.dumps({"input": {name: [make(case, str(n)) for n, (case, _) in part]}}).encode()
-            expected = [{"key": str(n), "revision": revision, **answer} for n, (_, answer) in part]
-            self.batches.append((f"/v1/data/consent/{package}/answers", body, expected))
+    def _checks(self, cases: list[tuple[Json, Json]]) -> None:
+        data = self._bundle.data["consent"]
+        for part in _parts(cases):
+            asked = [check_input(case, str(n)) for n, (case, _) in enumerate(part)]
+            packed = pack(asked, data["catalogue"]["items"])
+            body = b'{"input":' + packed.document + b"}"
+            read = functools.partial(_unpacked, packed, asked, data["table"])
+            self.batches.append(Batch("/v1/data/consent/decision/answers", body, read, self._expected(part)))
+
+    def _requests(self, cases: list[tuple[Json, Json]]) -> None:
+        for part in _parts(cases):
+            body = b'{"input":' + pack_requests([request_input(case, str(n)) for n, (case, _) in enumerate(part)]) + b"}"
+            self.batches.append(Batch("/v1/data/consent/request/answers", body, list, self._expected(part)))
+
+    def _expected(self, part: list[tuple[Json, Json]]) -> list[Json]:
+        return [{"key": str(n), "revision": self._bundle.revision, **answer} for n, (_, answer) in enumerate(part)]
 
     def passed(self, server: Server, likely: list[int]) -> bool:
         """Whether every answer is as expected. `likely` are the batches that told lately; they are asked first, and it is kept up."""
         for n in [*likely, *(n for n in range(len(self.batches)) if n not in likely)]:
-            path, body, expected = self.batches[n]
-            try:
-                same = server.send("POST", path, body).get("result") == expected
-            except Undecided:
-                same = False
-            if not same:
+            if not self.batches[n].passed(server):
                 likely[:] = [n, *(other for other in likely if other != n)][:8]
                 return False
         return True
 
 
+def _parts(cases: list[tuple[Json, Json]]) -> Iterator[list[tuple[Json, Json]]]:
+    """Cases of one moment each, since a document has one."""
+    for _, same in itertools.groupby(sorted(cases, key=lambda pair: pair[0]["now"]), lambda pair: pair[0]["now"]):
+        part = [*same]
+        yield from (part[start : start + BATCH] for start in range(0, len(part), BATCH))
+
+
+def _unpacked(packed: Packed, asked: list[Json], table: Json, reply: Json) -> list[Json]:
+    return unpack(packed, asked, reply, table)
+
+
 def run(opa: str, bundle: Bundle, changed: list[Mutant]) -> dict[str, list[Mutant]]:
     """The mutants by fate: `killed`, `survived`, `stillborn`. The policies as they are must pass first."""
-    exam = Exam(bundle.revision)
+    exam = Exam(bundle)
     share = [changed[n::SERVERS] for n in range(SERVERS)]
     with ThreadPoolExecutor(SERVERS) as pool:
         fates = list(pool.map(lambda part: list(_fates(opa, bundle, exam, part)), share))

@@ -6,7 +6,7 @@ shows its words) and computes the whole answer. Where the two disagree, one of t
 
 from typing import Any
 
-from tests.policies.law import Item, Law, law
+from tests.policies.law import Item, Law, by_edges, by_method, law
 from tests.policies.oracle_standing import refusals
 
 Case = dict[str, Any]
@@ -264,14 +264,12 @@ def _obligations(case: Case, item: Item, given: set[str]) -> list[Case]:
     """MIN-01, MIN-04, MOD-03, MOD-04: how the receiver must handle the fields."""
     modelled = case["action"] == "model"
     masked_classes = law().settings["masked_classes"]
-    duties = {
-        "aggregate": given if modelled else set(),
-        "band": given & item.banded,
-        "do_not_store": given if modelled else set(),
-        "mask": set() if case["processor"] is None else {field for field in given if item.classes[field] in masked_classes},
-        "match_only": given if verifying(case, item) else set(),
-    }
-    return [{"code": code, "fields": sorted(fields), "value": None} for code, fields in duties.items() if fields]
+    sensitive = set() if case["processor"] is None else {field for field in given if item.classes[field] in masked_classes}
+    plain = [("aggregate", modelled), ("do_not_store", modelled), ("match_only", verifying(case, item))]
+    duties = [{"code": code, "fields": sorted(given), "value": None} for code, due in plain if due]
+    duties += [{"code": "band", "fields": fields, "value": edges} for edges, fields in by_edges(given & item.banded)]
+    duties += [{"code": "mask", "fields": fields, "value": method} for method, fields in by_method(sensitive)]
+    return sorted(duties, key=lambda duty: duty["code"])
 
 
 def _denied(case: Case, code: str, codes: set[str]) -> Case:

@@ -16,7 +16,10 @@ def judge(request: Case) -> Case:
     """The verdicts on a request, without key and revision."""
     details = [_detail(request, detail) for detail in request["details"]]
     kept = bool(details) and all(detail["verdict"] == "keep" for detail in details)
-    return {"verdict": "keep" if kept else "refuse", "details": details}
+    weighed = [_weigh(request, detail, set(line["codes"])) for detail, line in zip(request["details"], details, strict=True)]
+    asked, beyond = sum(asked for asked, _ in weighed), sum(beyond for _, beyond in weighed)
+    excess = -(-100 * beyond // asked) if asked else 100
+    return {"verdict": "keep" if kept else "refuse", "details": details, "excess": excess}
 
 
 def _detail(request: Case, detail: Case) -> Case:
@@ -26,6 +29,8 @@ def _detail(request: Case, detail: Case) -> Case:
     who = {**detail, **{name: request[name] for name in ("now", "institution")}, "terminal": "unregistered"}
     keepable = _keepable(detail, item, bounds)
     codes = standing(who) | declared(who, rules) | _item_faults(request, detail, item, bounds, rules) | _mode_faults(detail, item)
+    if request["allowed_purposes"] is not None and detail["purpose"] not in request["allowed_purposes"]:
+        codes.add("purpose.not_declared")  # what the client may ask for, whatever its institution declared
     codes |= _field_faults(detail, item, bounds, keepable) | _term_faults(request, detail, bounds)
     return {
         "identifier": detail["identifier"],
@@ -106,6 +111,36 @@ def _monthly(most: int, per: str) -> int:
     return most * 30 if per == "day" else most
 
 
+LIMITS = {
+    "valid_until": {"grant.expired", "grant.validity_exceeded"},
+    "data_from": {"grant.range_exceeded"},
+    "frequency": {"grant.frequency_exceeded"},
+    "retention_days": {"grant.retention_exceeded"},
+}
+FIELDS = {"field.not_listed", "field.third_party", "field.not_necessary"}
+
+
+def _weigh(request: Case, detail: Case, codes: set[str]) -> tuple[int, int]:
+    """How much a detail asks for, and how much of it goes beyond what could be kept: fields and the bounds that it names.
+
+    The bank's excess score (issue of the policies, request linter): all of a detail that is refused whatever its fields and bounds, all
+    fields where detail is asked for and less would do, and otherwise the fields and bounds that are too much.
+    """
+    item = law().items.get(detail["item"])
+    bounds = [name for name in LIMITS if name == "valid_until" or detail[name] is not None]
+    fields = len(set(detail["fields"] or ())) or (len(item.fields) if item is not None and detail["fields"] is None else 1)
+    if codes - SOFT - FIELDS - {code for about in LIMITS.values() for code in about}:
+        return fields + len(bounds), fields + len(bounds)
+    if codes & SOFT:
+        beyond = fields
+    elif detail["fields"] is None:
+        beyond = 0
+    else:
+        keepable = _keepable(detail, item, law().matrix.get((detail["purpose"], detail["item"])))
+        beyond = fields - len(keepable)
+    return fields + len(bounds), beyond + sum(1 for name in bounds if LIMITS[name] & codes)
+
+
 def _advice(request: Case, codes: set[str], bounds: Bounds | None, keepable: set[str]) -> Case:
     """What would be kept instead."""
     advice: Case = {}
@@ -113,7 +148,7 @@ def _advice(request: Case, codes: set[str], bounds: Bounds | None, keepable: set
         advice["action"] = "verify"
     if "mode.model_only" in codes:
         advice["action"] = "model"
-    if codes & {"field.not_listed", "field.third_party", "field.not_necessary"} and keepable:
+    if codes & FIELDS and keepable:
         advice["fields"] = sorted(keepable)
     if bounds is None:
         return advice

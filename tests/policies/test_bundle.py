@@ -90,6 +90,25 @@ def test_bad_data_refuses_to_load_and_names_the_place(policies: Path, file: str,
     assert place in str(refused.value)
 
 
+@pytest.mark.parametrize("file", ["matrix.json", "purposes.json", "settings.json", "masks.json"])
+def test_a_member_that_stands_twice_refuses_to_load(policies: Path, file: str) -> None:
+    """Of two bounds one would win silently, and nobody could say which."""
+    path = policies / "data" / file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("{", '{"reason": {}, "reason": {}, ', 1), encoding="utf-8")
+    with pytest.raises(BundleError, match=f"{file}: reason stands twice"):
+        load_bundle(load(), policies)
+
+
+@pytest.mark.parametrize("file", ["matrix.json", "purposes.json", "settings.json", "masks.json"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"null"])
+def test_a_file_that_is_no_such_document_refuses_to_load(policies: Path, file: str, body: bytes) -> None:
+    """Cut off, of another kind, or no text at all: the file is named."""
+    (policies / "data" / file).write_bytes(body)
+    with pytest.raises(BundleError, match=file):
+        load_bundle(load(), policies)
+
+
 def test_a_missing_file_refuses_to_load(policies: Path) -> None:
     """So does a directory without policies."""
     (policies / "data" / "matrix.json").unlink()

@@ -252,3 +252,42 @@ def processors(case: Case, rng: Rng) -> None:
     case["processor"] = rng.choice(("lab-a", "lab-b"))
     for grant in case["grants"]:
         grant["processor"] = rng.choice(("lab-a", "lab-b", "lab-a", None))
+
+
+@twist
+def ways(case: Case, rng: Rng) -> None:
+    """Through a platform, straight from a department, by a way that nobody knows."""
+    if rng.random() < 0.7:
+        platform(case, rng)
+        if case["platform"] is not None:
+            case["platform"]["kind"] = rng.choice(("department", "tax_gateway", "platform"))
+    case["channel"] = rng.choice(("platform", "department_direct", "department_direct", "email"))
+
+
+@twist
+def hops(case: Case, rng: Rng) -> None:
+    """A conduit whose standing is near some boundary, or that nobody registered."""
+    case["via"] = rng.choice((["pboc-credit"], ["bureau-a", "pboc-credit"]))
+    for grant in case["grants"]:
+        grant["via"] = case["via"]
+    hop = case["conduits"]["pboc-credit"]
+    fault = rng.choice(("none", "kind", "status", "agreement", "assessed_from", "assessed_until", "nobody"))
+    values = {"kind": KINDS, "status": STATUSES, "agreement": (False, True), "assessed_from": AROUND, "assessed_until": AROUND}
+    if fault == "nobody":
+        del case["conduits"]["pboc-credit"]
+    elif fault != "none":
+        hop[fault] = rng.choice(values[fault])
+
+
+@twist
+def guesses(case: Case, rng: Rng) -> None:
+    """Fields compared once less than, as often as, oftener than is allowed in a day."""
+    limit = law().settings["guesses_per_day"]
+    if case["purpose"] != "modelling" and rng.random() < 0.8:
+        case["action"] = "verify"
+        for grant in case["grants"]:
+            grant["action"] = "verify"
+    for line in case["items"]:
+        known = law().items[line["item"]].fields if line["item"] in law().items else ()
+        guessed = known if rng.random() < 0.3 else rng.sample(known, min(len(known), rng.randint(0, 3)))
+        case["guesses"] |= {field: limit + rng.choice((-1, 0, 1)) for field in guessed}

@@ -82,7 +82,7 @@ def claims(case: Case, rng: Rng) -> None:
 def grant_status(case: Case, rng: Rng) -> None:
     """Revoked, suspended, odd, as a whole or by item."""
     for grant in case["grants"]:
-        grant["status"] = rng.choice(("active", "suspended", "revoked", "odd"))
+        grant["status"] = rng.choice(("active", "suspended", "suspended", "revoked", "odd"))
         grant["item_status"] = rng.choice(("active", "active", "active", "revoked", "odd"))
 
 

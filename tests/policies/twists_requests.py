@@ -69,7 +69,9 @@ def product(case: Case, rng: Rng) -> None:
 def allowed(case: Case, rng: Rng) -> None:
     """What the client may ask for: all of it, a part, nothing."""
     items = [detail["item"] for detail in case["details"]]
+    purposes = [detail["purpose"] for detail in case["details"]]
     case["allowed_items"] = rng.choice((items, items[1:], [], None))
+    case["allowed_purposes"] = rng.choice((purposes, purposes[:1], ["approval"], None))
 
 
 @twist

@@ -27,7 +27,8 @@ def check_input(case: Case, key: str = "k") -> Case:
 
 def request_input(case: Case, key: str = "k") -> Case:
     """The engine's input for an authorization request."""
-    asked = policy_request(key, case["now"], case["institution"], [_detail(detail) for detail in case["details"]], case["allowed_items"])
+    details = [_detail(detail) for detail in case["details"]]
+    asked = policy_request(key, case["now"], case["institution"], details, case["allowed_items"], case["allowed_purposes"])
     for line, detail in zip(asked["details"], case["details"], strict=True):
         line["valid_until"] = detail["valid_until"]  # the service knows no detail without an end; a case may
     return asked
