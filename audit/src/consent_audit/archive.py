@@ -126,7 +126,7 @@ class TarIndex:
 
     def _member(self, header: bytes, start: int) -> int:
         checksum = _octal(header[148:156], "checksum")
-        if sum(header[:148]) + 8 * 0x20 + sum(header[156:]) != checksum:
+        if sum(header) - sum(header[148:156]) + 8 * 0x20 != checksum:
             raise CannotCheck("archive: a header's checksum is wrong, or this is not a tar file")
         kind = header[156:157]
         if kind not in {b"0", b"\x00", b"5"}:
