@@ -7,7 +7,8 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import text
@@ -33,6 +34,7 @@ class Verdict:
     """What the policies say of one detail. `solution` is {zh, en}, empty for one that is kept.
 
     fields  all that is granted if the enterprise says yes; only for one that is kept
+    advice  members of the detail as they would be kept, in the wire's form (RFC 9396); None where nothing mends it
     """
 
     identifier: str
@@ -40,6 +42,7 @@ class Verdict:
     codes: tuple[str, ...]
     solution: Mapping[str, str]
     fields: tuple[str, ...] = ()
+    advice: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +85,17 @@ async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, 
 
 
 def _verdict(line: DetailAnswer) -> Verdict:
-    return Verdict(line.identifier, line.verdict, tuple(line.codes), solutions(line.codes), tuple(line.fields))
+    return Verdict(line.identifier, line.verdict, tuple(line.codes), solutions(line.codes), tuple(line.fields), _advice(line.advice))
+
+
+def _advice(advice: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The policies' advice as a caller would write it into his detail."""
+    if not advice:
+        return None
+    written = dict(advice)
+    if "action" in written:
+        written["actions"] = [written.pop("action")]
+    if "valid_until" in written:
+        # Downwards, so that what is advised is kept.
+        written["valid_until"] = f"{datetime.fromtimestamp(written['valid_until'] // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return written

@@ -143,13 +143,15 @@ class InvalidAuthorizationDetails(OAuthError):
 
     error = "invalid_authorization_details"
 
-    def __init__(self, description: str, verdicts: list[dict[str, Any]] | None = None) -> None:
-        """`verdicts`: one per detail with identifier, verdict, codes and solution; None if nothing was judged."""
+    def __init__(self, description: str, verdicts: list[dict[str, Any]] | None = None, excess: int = 0) -> None:
+        """`verdicts`: one per detail with identifier, verdict, codes, solution and advice (members of the detail as they would be kept, or
+        null); None if nothing was judged. `excess`: 0 to 100, how far the request goes beyond what its purposes need."""
         super().__init__(description)
         self.verdicts = verdicts
+        self.excess = excess
 
     def body(self) -> dict[str, Any]:
-        return super().body() | ({} if self.verdicts is None else {"verdicts": self.verdicts})
+        return super().body() | ({} if self.verdicts is None else {"verdicts": self.verdicts, "excess": self.excess})
 
 
 class SlowDown(OAuthError):

@@ -112,7 +112,9 @@ async def push(
     accepted = _accept(details, judgement, catalogue)
     if accepted is None:
         await _record_refusal(engine, catalogue, client, request_id, details, judgement)
-        raise InvalidAuthorizationDetails("The request asks for more than it may have; see the verdicts.", _told(judgement))
+        raise InvalidAuthorizationDetails(
+            "The request asks for more than it may have; see the verdicts.", _told(judgement), judgement.excess
+        )
     return await _keep(engine, catalogue, client, request_id, parameters, dpop_jkt, accepted, judgement)
 
 
@@ -249,7 +251,8 @@ def _complete(detail: Detail, verdict: Verdict, catalogue: Catalogue) -> Detail:
 
 def _told(judgement: Judgement) -> list[dict[str, object]]:
     return [
-        {"identifier": v.identifier, "verdict": v.verdict, "codes": list(v.codes), "solution": dict(v.solution)} for v in judgement.verdicts
+        {"identifier": v.identifier, "verdict": v.verdict, "codes": list(v.codes), "solution": dict(v.solution), "advice": v.advice}
+        for v in judgement.verdicts
     ]
 
 

@@ -1,6 +1,7 @@
 """Hostile authorization_details (RFC 9396): refused with 400 invalid_authorization_details, never 500, never stored."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -144,3 +145,34 @@ async def test_the_place_of_a_mistake_is_named(bank: Caller, second: dict[str, A
     reply = await bank.push(detail(identifier="a"), detail(SECOND_ITEM, identifier="b", **second))
     assert reply.status_code == 400
     assert reply.json()["error_description"].endswith(f" At {place}.")
+
+
+FAR = f"{datetime.now(UTC) + timedelta(days=900):%Y-%m-%dT00:00:00Z}"
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "advised"),
+    [
+        ({"valid_until": FAR}, "grant.validity_exceeded", {"valid_until"}),
+        ({"frequency": {"max": 99, "per": "day"}}, "grant.frequency_exceeded", {"frequency"}),
+        ({"retention_days": 5000}, "grant.retention_exceeded", {"retention_days"}),
+        ({"data_from": "2010-01-01"}, "grant.range_exceeded", {"data_from"}),
+        ({"item": "N21-05-01"}, "mode.verification_only", {"actions"}),
+        ({"fields": [f"{ITEM}.01", "N21-03-03.01"]}, "field.not_listed", {"fields"}),
+    ],
+)
+async def test_what_is_advised_is_kept(bank: Caller, members: dict[str, Any], code: str, advised: set[str]) -> None:
+    """The advice of a verdict is members of the detail: put in place, the same request is taken. What is wrong beyond mending has none."""
+    members = dict(members)
+    asked = detail(members.pop("item", ITEM), **members)
+    refused = await bank.push(asked)
+    assert refused.status_code == 400
+    (verdict,) = refused.json()["verdicts"]
+    assert verdict["codes"] == [code]
+    assert verdict["verdict"] == ("downgrade" if code == "mode.verification_only" else "refuse")
+    assert verdict["advice"].keys() == advised
+    assert 0 <= refused.json()["excess"] <= 100
+    again = await bank.push({**asked, **verdict["advice"]})
+    assert again.status_code == 201, again.json()
+    hopeless = await bank.push(detail("N99-99-99"))
+    assert hopeless.json()["verdicts"][0]["advice"] is None

@@ -35,7 +35,8 @@ class RequestRefused(ConsentSdkError):
     """The request was refused as a whole (design: nothing is trimmed in silence).
 
     Attributes:
-        verdicts: one mapping per detail: identifier, verdict (keep, downgrade, refuse), codes, solution.
+        verdicts: one mapping per detail: identifier, verdict (keep, downgrade, refuse), codes, solution, and advice: members of the
+            detail as they would be kept, or None.
     """
 
     def __init__(self, verdicts: list[dict[str, Any]]) -> None:
