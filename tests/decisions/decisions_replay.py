@@ -26,17 +26,13 @@ def replay(records: list[Record]) -> None:
     for record in records:
         data = record.data
         if record.type in {"grant.approved", "grant.replaced", "grant.merged"}:
-            for key in [key for key in live if key[0] == data["grant"]]:
-                live.pop(key)
-            for detail in data["details"]:
-                live[data["grant"], detail["identifier"]] = detail
+            _grant(data, live)
             owners[data["grant"]] = (data["institution"], data["subject"])
         elif record.type == "grant.narrowed":
             for identifier in data["removed"]:
                 live.pop((data["grant"], identifier))
         elif record.type == "grant.revoked":
-            for key in [key for key in live if key[0] == data["grant"]]:
-                live.pop(key)
+            _end(data["grant"], live)
         elif record.type == "access.decided":
             if data["id"] in ids:
                 raise Refuted("two decisions have one id")
@@ -47,6 +43,17 @@ def replay(records: list[Record]) -> None:
                 _redeem(record, permits, redeemed)
             if data["attested"] == "institution":
                 permits[data["id"]] = {**data, "time": record.time}
+
+
+def _grant(data: dict[str, Any], live: dict[tuple[str, str], dict[str, Any]]) -> None:
+    _end(data["grant"], live)
+    for detail in data["details"]:
+        live[data["grant"], detail["identifier"]] = detail
+
+
+def _end(grant: str, live: dict[tuple[str, str], dict[str, Any]]) -> None:
+    for key in [key for key in live if key[0] == grant]:
+        live.pop(key)
 
 
 def _hold(record: Record, live: dict[tuple[str, str], dict[str, Any]], owners: dict[str, tuple[str, str]]) -> None:
