@@ -175,11 +175,12 @@ def test_export_is_the_archive_itself(tmp_path: Path, capsys: pytest.CaptureFixt
         with serve(shown) as url:
             assert cli.main(["export", url, str(tmp_path / "a.tar"), *KEY]) == 0
         assert (tmp_path / "a.tar").read_bytes() == pack({"checkpoint": expected["checkpoint"], **expected})
-    with serve(ordered) as url:
-        assert cli.main(["export", url, str(tmp_path / "b.tar"), "--policy", str(tmp_path / "policy")]) == 0
-    assert (tmp_path / "b.tar").read_bytes() == pack(ordered)
+    for trust in (["--policy", str(tmp_path / "policy")], KEY):
+        with serve(ordered) as url:
+            assert cli.main(["export", url, str(tmp_path / "b.tar"), *trust]) == 0
+        assert (tmp_path / "b.tar").read_bytes() == pack(ordered)
     assert cli.main(["verify", str(tmp_path / "b.tar"), "--policy", str(tmp_path / "policy")]) == 0
-    assert capsys.readouterr().out.count("VERIFIED") == 4
+    assert capsys.readouterr().out.count("VERIFIED") == 5
 
 
 def test_documents_are_exported_by_name(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class _Run:
             self._report.current, self._signed = current, True
 
     def _witnessed(self) -> bytes | None:
-        if self._policy.quorum is None:
+        if self._policy.quorum is None and self._options.keep is None:
             return None
         try:
             return self._source.read(WITNESSED, MAX_NOTE_BYTES)
