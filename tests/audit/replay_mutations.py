@@ -148,6 +148,21 @@ def _persons_word(told: Story) -> str:
     return "new"
 
 
+def _cancelled_client(told: Story) -> str:
+    told.append(Event("gone", "client.changed", client(OTHER, status="cancelled")))
+    told.append(Event("new", "client.changed", client(OTHER, "check")))
+    return "new"
+
+
+def _staff(kind: str, data: dict) -> Change:
+    def mutate(told: Story) -> str:
+        told.append(Event("anna", "staff.registered", {"staff": "anna", "role": "operator"}))
+        told.append(Event("new", kind, data))
+        return "new"
+
+    return mutate
+
+
 POLICY, LIST, NOBODY = sha256(b"bundle").hexdigest(), sha256(CATALOGUE).hexdigest(), "policy.not_approved"
 
 
@@ -355,6 +370,13 @@ MUTATIONS = {
     "a client of nobody": (_without("other bank", "other client"), "party.unknown"),
     "a client twice": (_twice("other client"), "client.repeated"),
     "a client moves": (_put("ticket", "new", "client.changed", client(BANK, "check") | {"institution": OTHER}), "client.institution"),
+    "a client that nobody registered changes": (
+        _put("ticket", "new", "client.changed", client(BANK, "check") | {"client": "ghost"}),
+        "client.unknown",
+    ),
+    "a cancelled client comes back": (_cancelled_client, "client.transition"),
+    "staff registered twice": (_staff("staff.registered", {"staff": "anna", "role": "operator"}), "staff.repeated"),
+    "staff that nobody registered": (_staff("staff.changed", {"staff": "omar", "role": "operator", "status": "locked"}), "staff.unknown"),
     "a bank asks for others": (_set("other client", scopes=["check:any"]), "client.scope"),
     "another catalogue's document": (_set("catalogue", version="c-9"), "catalogue.version"),
 }
