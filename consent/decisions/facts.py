@@ -115,7 +115,7 @@ class FactSource:
         ]
 
     async def _institutions(self, connection: AsyncConnection, checks: Sequence[Check]) -> dict[str, Known]:
-        asked = {check.institution for check in checks} | {check.platform for check in checks if check.platform is not None}
+        asked = {party for check in checks for party in check.parties}
         if missing := asked.difference(self._known):
             # Ids that nobody registered are never kept, and cost one statement however many there are.
             registered = (await connection.execute(_REGISTERED, {"ids": list(missing)})).scalars().all()
@@ -247,8 +247,9 @@ def _facts(
     institution = known.get(check.institution)
     platform = None if check.platform is None else known.get(check.platform)
     ticket = None if check.ticket is None else _read_ticket(check, row, now)
+    conduits = {name: known[name] for name in check.via if name in known}
     edges = [instant.midnight, *(grant.valid_until for grant in grants)]
-    for party in (institution, platform):
+    for party in (institution, platform, *conduits.values()):
         if party is not None:
             edges.extend(party.edges)
     if ticket is not None:
@@ -265,6 +266,7 @@ def _facts(
         grants=grants,
         uncounted=uncounted,
         terminal=check.terminal,
+        conduits=conduits,
         grants_version=int(row.grants_version or 0),
         loan=None if row.phase is None else Loan(row.phase, row.product, row.loan_version),
         model_items=row.model_items,

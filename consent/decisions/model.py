@@ -83,6 +83,11 @@ class Check(Struct, frozen=True, kw_only=True, gc=False):
         return self.platform is not None
 
     @property
+    def parties(self) -> set[str]:
+        """Whose standing the check rests on: the institution, the platform, the conduits in between. Perhaps no registered ones."""
+        return {self.institution, *self.via} | ({self.platform} if self.platform is not None else set())
+
+    @property
     def pair(self) -> tuple[str, str]:
         """Whose data for whom: counters and tickets belong to one pair."""
         return self.institution, self.identifier

@@ -256,6 +256,7 @@ def read_check(caller: Caller, evaluation: Evaluation) -> Check:
         request_hash=canonical_hash(evaluation),
         operator=None if who is None else who.operator,
         branch=None if who is None else who.branch,
+        channel=context.channel,
         terminal=standing(caller.terminals, context.terminal_id, caller.address),
     )
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import text
 
 from consent.clock import to_ms
-from consent.decisions.model import TICKET_SECONDS, Check, Decided, period
+from consent.decisions.model import TICKET_SECONDS, Decided, period
 from consent.decisions.reply import ticket_terms
 from consent.ledger.writer import LedgerTransaction
 
@@ -121,7 +121,7 @@ async def changes(transaction: LedgerTransaction, decided: Sequence[Decided]) ->
     found = Changes(await transaction.connection.execute(_CHANGED, versions), list(callers.values()))
     now = to_ms(transaction.time)
     for n, one in enumerate(decided):
-        if not one.facts.now <= now < one.facts.valid_before or not found.institutions.isdisjoint(_parties(one.check)):
+        if not one.facts.now <= now < one.facts.valid_before or not found.institutions.isdisjoint(one.check.parties):
             found.checks.add(n)
     return found
 
@@ -149,10 +149,6 @@ async def insert(transaction: LedgerTransaction, decided: Sequence[Decided], ind
         columns = {"ticket": [ticket for ticket, _ in redeemed], "redeemer": [redeemer for _, redeemer in redeemed]}
         if (await transaction.connection.execute(_REDEEM, columns)).rowcount != len(redeemed):
             raise RuntimeError("a ticket was redeemed twice under the lock")
-
-
-def _parties(check: Check) -> set[str]:
-    return {check.institution} if check.platform is None else {check.institution, check.platform}
 
 
 def _row(one: Decided, index: int, until: datetime, now: datetime) -> tuple[object, ...]:
@@ -187,6 +183,8 @@ def _versions(decided: Sequence[Decided]) -> dict[str, str]:
         parties[check.institution] = None if facts.institution is None else facts.institution.version
         if check.platform is not None:
             parties[check.platform] = None if facts.platform is None else facts.platform.version
+        for conduit in check.via:
+            parties[conduit] = facts.conduits[conduit].version if conduit in facts.conduits else None
         row = {
             "n": n,
             "identifier": check.identifier,
