@@ -29,7 +29,7 @@ def make_app(engine: AsyncEngine, issuer: str) -> Litestar:
     catalogue = load()
     oauth = OAuth(engine, issuer, catalogue, DecisionService(engine, oauth_world.policies(), catalogue))
     settings = Settings(database_url="postgresql+asyncpg://unused", issuer=issuer, ledger_key_file="unused")  # type: ignore[arg-type]
-    services: dict[str, Any] = {"engine": engine, "settings": settings, "catalogue": catalogue, "oauth": oauth}
+    services: dict[str, Any] = {"engine": engine, "settings": settings, "catalogue": catalogue, "oauth": oauth, "limits": oauth.limits}
     return Litestar(
         [Router("/", route_handlers=[*handlers, *oauth_handlers, *web_world.routes.handlers]), ledger_routes.router()],
         dependencies={name: Provide(_always(value), sync_to_thread=False) for name, value in services.items()}

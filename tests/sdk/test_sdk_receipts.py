@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 from sdk_world import ITEM, AnyClient, LyingPeer, ask, denied, granted, line, permit
-from service_world import Service
+from service_world import Service, run
 
-from consent.demo.sample import OPEN_ITEM, PRODUCT, PURPOSE, new_key
+from consent.db import create_engine
+from consent.demo.sample import EXCESS_ITEM, OPEN_ITEM, PRODUCT, PURPOSE, new_key, request_details
+from consent.ledger.disclosure import Checked
+from consent.ledger.disclosure import check as check_evidence
 from consent_audit.cosigner import Cosigner
 from consent_audit.hashing import leaf_hash, node_hash
 from consent_audit.note import Checkpoint, Signer
 from consent_audit.policy import Policy
 from consent_audit.proof import Proof
 from consent_audit.record import encode_record
-from consent_sdk import ConsentClient, Decision, Denial, Permit, ReceiptPending, ReceiptRefused
+from consent_sdk import ConsentClient, Decision, Denial, Permit, ReceiptPending, ReceiptRefused, RequestRefused
 
 pytestmark = pytest.mark.xdist_group("service")
 Make = Callable[..., AnyClient]
@@ -67,6 +70,25 @@ def test_a_platform_proves_what_it_redeemed(make: Make, service: Service) -> Non
     assert bank.receipt(served).data["platform"] == service.facts.platform.institution_id
     with pytest.raises(ReceiptPending):
         platform.receipt(ticket, wait_seconds=0)
+
+
+def test_every_digest_that_the_service_wrote_opens(make: Make, service: Service) -> None:
+    """Whatever the tests of this service did before: no salted digest stands in its ledger that its evidence does not open."""
+    bank = client_of(make, service, service.facts.bank)
+    bank.check(service.enterprise().id, [OPEN_ITEM], PURPOSE, product=PRODUCT, loan="loan-2", operator="op-2", branch="b-2")
+    with pytest.raises(RequestRefused):
+        bank.request_consent(request_details(extra=EXCESS_ITEM))
+
+    async def checked() -> Checked:
+        engine = create_engine(service.app_url)
+        try:
+            return await check_evidence(engine)
+        finally:
+            await engine.dispose()
+
+    found = run(checked())
+    assert (found.faults, found.findings) == (0, [])
+    assert found.opened >= 10
 
 
 def test_another_logs_key_proves_nothing(make: Make, service: Service) -> None:
