@@ -25,14 +25,17 @@ _PUBLISHED = text("select exists (select from ledger_head where size >= :first a
 _SIZE = text("select coalesce(max(idx) + 1, 0) from ledger_record")
 _LEAVES = text("select leaf from ledger_record where idx >= :first and idx < :last order by idx")
 _NODES = text("select hash from ledger_node where level = :level and n >= :first and n < :last order by n")
+# Without the limit, which changes no answer, the planner may read the whole table once instead of each range by its index.
 _LEAF_RANGES = text(
     "select place, leaf from unnest(cast(:firsts as bigint[]), cast(:counts as bigint[])) with ordinality as range (first, count, place)"
-    " cross join lateral (select idx, leaf from ledger_record where idx >= first and idx < first + count) as found order by place, idx"
+    " cross join lateral (select idx, leaf from ledger_record where idx >= first and idx < first + count order by idx limit count) as found"
+    " order by place, idx"
 )
 _NODE_RANGES = text(
     "select place, hash from unnest(cast(:levels as smallint[]), cast(:firsts as bigint[]), cast(:counts as bigint[]))"
     " with ordinality as range (at, first, count, place)"
-    " cross join lateral (select n, hash from ledger_node where level = at and n >= first and n < first + count) as found order by place, n"
+    " cross join lateral (select n, hash from ledger_node where level = at and n >= first and n < first + count"
+    " order by n limit count) as found order by place, n"
 )
 _ENTRIES = text("select bytes from ledger_record where idx >= :first and idx < :last order by idx")
 _BLOB = text("select body from ledger_blob where sha256 = :sha256")
