@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from consent.grants.model import ActorKind, Detail, Grant, GrantItem, HistoryEntry, Refused
 
 _GRANT = """
-    select g.id, g.institution_id, i.status as institution_status, g.client_id, g.subject_id, g.enterprise_id, coalesce(e.uscc, '') as enterprise,
-           e.level = 'real_name' and e.status = 'active' as verified,
+    select g.id, g.institution_id, i.status as institution_status, g.client_id, g.subject_id, g.enterprise_id,
+           coalesce(e.uscc, '') as enterprise, e.level = 'real_name' and e.status = 'active' as verified,
            g.request_id, g.version, g.status, g.granted_by, g.channel, g.notice_version, g.notice_sha256, g.created_at, g.ended_at,
            cast(g.refused as text) as refused,
            g.granted_by = 'enterprise' or exists (select 1 from person_link l join subject o on o.id = l.person_id

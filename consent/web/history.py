@@ -127,11 +127,12 @@ async def _scope(connection: AsyncConnection, visitor: SubjectVisitor) -> tuple[
     if visitor.kind != "person":
         subject = await parties.subject(connection, visitor.subject_id)
         return ([subject.identifier] if subject is not None else []), None
-    rows = await connection.execute(
-        text("select g.id, e.uscc from consent_grant g join subject e on e.id = g.enterprise_id where g.subject_id = :id and e.uscc is not null"),
-        {"id": visitor.subject_id},
-    )
-    found = rows.all()
+    # An enterprise that was erased has no code, and nothing about it can be found.
+    statement = text("""
+        select g.id, e.uscc from consent_grant g join subject e on e.id = g.enterprise_id and e.uscc is not null
+         where g.subject_id = :id
+    """)
+    found = (await connection.execute(statement, {"id": visitor.subject_id})).all()
     return sorted({row.uscc for row in found}), [row.id for row in found]
 
 
