@@ -130,11 +130,11 @@ class LedgerTransaction:
         self.connection = connection
         self.time = time
         self.size = size
-        self._evidence: list[tuple[object, ...]] = []
         self.receipts: list[Receipt] = []
         self._time_text = format_time(time)
         self._prev = prev
         self._records: list[bytes] = []
+        self._evidence: list[tuple[object, ...]] = []
 
     def append(self, event: Event, *evidence: Evidence) -> int:
         """Stage a record and what stands behind its digests; they are written when the transaction ends without an error.
@@ -152,11 +152,11 @@ class LedgerTransaction:
         index = self.size + len(self._records)
         if (index == 0) != (kind == LedgerGenesis.TYPE):
             raise RuntimeError("record 0, and no other, is ledger.genesis: call ensure_genesis first")
-        self._evidence += [one.row(index, place) for place, one in enumerate(evidence) if one]
         record = assemble_record(index, self._prev, self._time_text, kind, data)
         self._prev = leaf_hash(record)
         self._records.append(record)
         self.receipts.append(Receipt(index, self._prev))
+        self._evidence += [one.row(index, place) for place, one in enumerate(evidence) if one]
         return index
 
     async def put_blob(self, media_type: str, body: bytes) -> str:
@@ -182,12 +182,12 @@ class LedgerTransaction:
             raise
 
     async def _write(self) -> None:
-        if self._evidence:
-            await self.copy("evidence", EVIDENCE_COLUMNS, self._evidence)
         """All staged records."""
         if self._records:
             rows = [(receipt.index, receipt.leaf, self.time, record) for receipt, record in zip(self.receipts, self._records, strict=True)]
             await self.copy("ledger_record", ("idx", "leaf", "time", "bytes"), rows)
+        if self._evidence:
+            await self.copy("evidence", EVIDENCE_COLUMNS, self._evidence)
 
 
 @asynccontextmanager
