@@ -17,6 +17,9 @@ EMPTY_ROOT = sha256(b"").digest()
 MAX_PATH = 63
 """No tree of fewer than 2^63 leaves has a longer inclusion path; a consistency path has at most one hash more."""
 
+_NODE = sha256(b"\x01")
+"""The beginning of every node's hash; to copy it is cheaper than to begin anew."""
+
 Node = tuple[int, int]
 Fetch = Callable[[int, int], bytes]
 """Reads the hash of node `(height, n)`."""
@@ -36,11 +39,15 @@ def root(leaves: Sequence[bytes]) -> bytes:
     """MTH over leaf hashes (not entries). Of nothing: SHA-256 of the empty string."""
     if not leaves:
         return EMPTY_ROOT
-    row = list(leaves)
+    row, begin = list(leaves), _NODE.copy
     # Pairing neighbours and carrying an odd last one up is the same tree as RFC 6962's split at a power of two.
     while len(row) > 1:
-        odd = row[-1:] if len(row) % 2 else []
-        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(row[::2], row[1::2], strict=False)] + odd
+        above: list[bytes] = []
+        for left, right in zip(row[::2], row[1::2], strict=False):
+            state = begin()
+            state.update(left + right)
+            above.append(state.digest())
+        row = above + (row[-1:] if len(row) % 2 else [])
     return row[0]
 
 
