@@ -18,7 +18,7 @@ from consent.errors import InvalidRequest, NotFound
 from consent.ledger.writer import write
 from consent.parties import accounts, service
 from consent.parties.access import StaffRole
-from consent.parties.model import ClientStatus, Institution, InstitutionChange, LinkRole, SubjectKind, SubjectLevel, SubjectStatus
+from consent.parties.model import Allowed, ClientStatus, Institution, InstitutionChange, LinkRole, SubjectKind, SubjectLevel, SubjectStatus
 from consent.parties.profiles import Needed
 from consent.parties.terminals import Terminal
 
@@ -34,6 +34,8 @@ class ClientDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     jwks: dict[str, Any] | None = None
     certificates: tuple[str, ...] = ()
     terminals: tuple[Terminal, ...] = ()
+    allowed_items: Allowed | None = None
+    allowed_purposes: Allowed | None = None
     redirect_uris: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
 
@@ -45,6 +47,8 @@ class ClientChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     jwks: dict[str, Any] | None = None
     certificates: tuple[str, ...] | None = None
     terminals: tuple[Terminal, ...] | None = None
+    allowed_items: Allowed | None = None
+    allowed_purposes: Allowed | None = None
     redirect_uris: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
     status: ClientStatus | None = None
@@ -113,12 +117,22 @@ async def _change_institution(engine: AsyncEngine, document: InstitutionChangeDo
         return (await service.change_institution(tx, document.institution_id, document.change, *words)).id
 
 
+def _check_allowed(document: ClientDocument | ClientChange) -> None:
+    """A list that names what does not exist would forbid more than was meant."""
+    catalogue = load()
+    for member, known in (("allowed_items", catalogue.items), ("allowed_purposes", catalogue.purposes)):
+        if not set(known).issuperset(getattr(document, member) or ()):
+            raise InvalidRequest("目录中没有这些项目或用途。", "The catalogue has no such item or purpose.", member=member)
+
+
 async def _client(engine: AsyncEngine, document: ClientDocument) -> str:
+    _check_allowed(document)
     async with write(engine) as tx:
         return (await service.register_client(tx, **msgspec.structs.asdict(document))).id
 
 
 async def _change_client(engine: AsyncEngine, document: ClientChange) -> str:
+    _check_allowed(document)
     async with write(engine) as tx:
         return (await service.change_client(tx, **msgspec.structs.asdict(document))).id
 

@@ -59,7 +59,15 @@ class Judgement:
     products: frozenset[str]
 
 
-async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, details: Sequence[Detail]) -> Judgement:
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a client may ask for within what its institution may; None: all of it."""
+
+    items: Sequence[str] | None = None
+    purposes: Sequence[str] | None = None
+
+
+async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, details: Sequence[Detail], allowed: Allowed) -> Judgement:
     """A verdict for each detail; all have an identifier.
 
     Raises:
@@ -69,7 +77,7 @@ async def judge(engine: AsyncEngine, policy: PolicyEngine, institution_id: str, 
     async with db.read(engine) as connection:
         now = await connection.scalar(text("select clock_timestamp()"))
         institution = await parties.institution(connection, institution_id)
-    request = request_input("0", to_ms(now), None if institution is None else institution.facts(), details)
+    request = request_input("0", to_ms(now), None if institution is None else institution.facts(), details, allowed.items, allowed.purposes)
     try:
         async with asyncio.timeout(JUDGE_SECONDS):
             raw = await policy.judge([request])

@@ -26,6 +26,7 @@ from consent.decisions.facts import FactSource
 from consent.decisions.judge import Judge
 from consent.decisions.model import Asked, Check, Decided, Facts, Recorded, redeems, unavailable, uses
 from consent.decisions.reply import decided_event, error_body, reply_body, reply_head
+from consent.decisions.requests import Allowed
 from consent.decisions.schema import Evaluation, Semantic, canonical_hash
 from consent.errors import (
     CallerError,
@@ -47,6 +48,8 @@ from consent.parties.access import AnyChecker, Caller, Checker
 from consent.parties.terminals import standing
 
 log = logging.getLogger(__name__)
+
+_ALL = Allowed()
 
 
 class DecisionService:
@@ -117,14 +120,17 @@ class DecisionService:
                 break
         return replies
 
-    async def judge(self, institution_id: str, details: Sequence[Detail]) -> requests.Judgement:
+    async def judge(self, institution_id: str, details: Sequence[Detail], allowed: Allowed = _ALL) -> requests.Judgement:
         """What the policies say of a consent request: a verdict for each detail; all have an identifier.
+
+        Args:
+            allowed: the allow-list of the client that asks.
 
         Raises:
             PolicyUnavailable: nothing was decided.
             DatabaseUnavailable: the institution's standing cannot be read.
         """
-        return await requests.judge(self._engine, self._policy, institution_id, details)
+        return await requests.judge(self._engine, self._policy, institution_id, details, allowed)
 
     def _capacity(self) -> int:
         return self._judge.capacity()

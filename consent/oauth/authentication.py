@@ -6,13 +6,14 @@ never holds one connection while it waits for another.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from consent.clock import utc_now
+from consent.decisions.requests import Allowed
 from consent.oauth import store
 from consent.oauth.assertion import is_asserted, prove, read_assertion, read_client_id
 from consent.oauth.dpop import NonceNeeded, Proof, ProofRefused
@@ -35,6 +36,7 @@ class RegisteredClient:
     auth_method   the one way in which it proves who it is
     keys          public keys by kid, at most eight (`consent.parties.jwks`)
     certificates  thumbprints of its TLS certificates, where it authenticates by them
+    allowed       the items and purposes that it may ask for
     """
 
     id: str
@@ -47,6 +49,7 @@ class RegisteredClient:
     keys: dict[str | None, PublicKey]
     auth_method: AuthMethod = "private_key_jwt"
     certificates: frozenset[str] = frozenset()
+    allowed: Allowed = field(default_factory=Allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +163,5 @@ def _registered(row: Any) -> RegisteredClient:
         keys=keys,
         auth_method=row.auth_method,
         certificates=frozenset(row.certificates),
+        allowed=Allowed(row.allowed_items, row.allowed_purposes),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from consent.decisions.requests import Judgement
+from consent.decisions.requests import Allowed, Judgement
 from consent.grants.model import Detail
 from consent.grants.renewal import Renewal
 
@@ -27,7 +27,7 @@ def token_type(cnf: Mapping[str, str]) -> str:
 class RequestJudge(Protocol):
     """Whoever asks the policies whether a request stays within what its purpose needs."""
 
-    async def judge(self, institution_id: str, details: Sequence[Detail]) -> Judgement:
+    async def judge(self, institution_id: str, details: Sequence[Detail], allowed: Allowed) -> Judgement:
         """A verdict for each detail; all have an identifier.
 
         Raises:

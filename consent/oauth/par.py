@@ -108,7 +108,7 @@ async def push(
     details = _read_details(required(form, "authorization_details"), utc_now())
     await _check_named(engine, details)
     request_id = secrets.token_urlsafe(16)
-    judgement = await judge.judge(client.institution_id, details)
+    judgement = await judge.judge(client.institution_id, details, client.allowed)
     accepted = _accept(details, judgement, catalogue)
     if accepted is None:
         await _record_refusal(engine, catalogue, client, request_id, details, judgement)

@@ -67,7 +67,7 @@ def _take(fresh: set[bytes], jti: bytes) -> bool:
 
 _CLIENTS = text("""
     select c.id, c.institution_id, i.kind as institution_kind, c.name, cast(c.jwks as text) as jwks, c.redirect_uris, c.scopes, c.version,
-           c.auth_method, c.certificates
+           c.auth_method, c.certificates, c.allowed_items, c.allowed_purposes
       from client c join institution i on i.id = c.institution_id
      where c.id = any(cast(:ids as text[])) and c.status = 'active'
 """)

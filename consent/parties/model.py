@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 from uuid import UUID
 
 import msgspec
@@ -27,6 +27,7 @@ SubjectLevel = Literal["registered", "real_name"]
 SubjectStatus = Literal["active", "suspended", "closed"]
 LinkRole = Literal["legal_representative", "farm_owner", "household_member", "shareholder"]
 ClientStatus = Literal["active", "suspended", "cancelled"]
+Allowed = Annotated[tuple[str, ...], msgspec.Meta(max_length=256)]
 AuthMethod = Literal["private_key_jwt", "self_signed_tls_client_auth"]
 
 # GB 32100-2015: registering department, kind of body, six digits of region, nine of organisation, check character; no I, O, S, V, Z.
@@ -317,6 +318,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     jwks          {"keys": […]}, checked by `consent.parties.jwks`; may be empty where certificates authenticate
     auth_method   the one way in which it proves who it is (RFC 7591 token_endpoint_auth_method)
     certificates  thumbprints, `x5t#S256`, checked by `consent.parties.certificates`
+    allowed_items, allowed_purposes
+                  what it may ask for, of what its institution may; None: all of it
     terminals     numbered devices and their networks; empty: none are registered, and any may ask
     scopes        the most that its tokens may carry, from `consent.parties.access.SCOPES`
     """
@@ -330,6 +333,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     auth_method: AuthMethod = "private_key_jwt"
     certificates: tuple[str, ...] = ()
+    allowed_items: Allowed | None = None
+    allowed_purposes: Allowed | None = None
     terminals: tuple[Terminal, ...] = ()
     status: ClientStatus = "active"
     version: int = 1

@@ -119,7 +119,7 @@ def _no_institution() -> NotFound:
 
 
 # ---------------------------------------------------------------- clients
-async def register_client(
+async def register_client(  # noqa: PLR0913 - each is a fact of the registration, and all are named
     tx: LedgerTransaction,
     *,
     client_id: str,
@@ -130,10 +130,13 @@ async def register_client(
     scopes: Iterable[str] = (),
     certificates: Iterable[str] = (),
     terminals: Iterable[Terminal] = (),
+    allowed_items: Iterable[str] | None = None,
+    allowed_purposes: Iterable[str] | None = None,
 ) -> Client:
     """Register an institution's program by its public keys, or by its certificates.
 
     Args:
+        allowed_items, allowed_purposes: what it may ask for, of what its institution may; None: all of it.
         certificates: PEM, one each; where there are any, they and not assertions are how the client authenticates (RFC 8705 §2.2).
 
     Raises:
@@ -154,6 +157,8 @@ async def register_client(
         redirect_uris=tuple(redirect_uris),
         scopes=tuple(scopes),
         terminals=check_terminals(terminals),
+        allowed_items=None if allowed_items is None else tuple(allowed_items),
+        allowed_purposes=None if allowed_purposes is None else tuple(allowed_purposes),
         **_authentication(tuple(certificates)),
     )
     client, thumbprints = _checked_client(client)
@@ -172,6 +177,8 @@ async def change_client(
     scopes: Iterable[str] | None = None,
     certificates: Iterable[str] | None = None,
     terminals: Iterable[Terminal] | None = None,
+    allowed_items: Iterable[str] | None = None,
+    allowed_purposes: Iterable[str] | None = None,
     status: ClientStatus | None = None,
 ) -> Client:
     """Change keys, certificates, addresses, scopes or status; None leaves a member as it is. Its access tokens die at once.
@@ -192,6 +199,8 @@ async def change_client(
             redirect_uris=client.redirect_uris if redirect_uris is None else tuple(redirect_uris),
             scopes=client.scopes if scopes is None else tuple(scopes),
             terminals=client.terminals if terminals is None else check_terminals(terminals),
+            allowed_items=client.allowed_items if allowed_items is None else tuple(allowed_items),
+            allowed_purposes=client.allowed_purposes if allowed_purposes is None else tuple(allowed_purposes),
             status=client.status if status is None else status,
             version=client.version + 1,
             **({} if certificates is None else _authentication(tuple(certificates))),

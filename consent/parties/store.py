@@ -138,7 +138,7 @@ async def _put_models(connection: AsyncConnection, value: Institution) -> None:
 _CLIENT = text("""
     select c.id, c.institution_id, i.kind as institution_kind, c.name, cast(c.jwks as text) as jwks,
            c.redirect_uris, c.scopes, c.auth_method, c.certificates, cast(c.terminals as text) as terminals,
-           c.status, c.version
+           c.allowed_items, c.allowed_purposes, c.status, c.version
       from client c join institution i on i.id = c.institution_id
      where c.id = :id
 """)
@@ -164,15 +164,19 @@ def _client_values(value: Client) -> dict[str, Any]:
         "scopes": list(value.scopes),
         "certificates": list(value.certificates),
         "terminals": msgspec.json.encode(value.terminals).decode(),
+        "allowed_items": None if value.allowed_items is None else list(value.allowed_items),
+        "allowed_purposes": None if value.allowed_purposes is None else list(value.allowed_purposes),
     }
 
 
 async def insert_client(connection: AsyncConnection, value: Client) -> bool:
     """Whether the id is new."""
     statement = text("""
-        insert into client (id, institution_id, name, jwks, redirect_uris, scopes, auth_method, certificates, terminals, status, version)
+        insert into client (id, institution_id, name, jwks, redirect_uris, scopes, auth_method, certificates, terminals,
+                            allowed_items, allowed_purposes, status, version)
         values (:id, :institution_id, :name, cast(:jwks as jsonb), cast(:redirect_uris as text[]), cast(:scopes as text[]),
-                :auth_method, cast(:certificates as text[]), cast(:terminals as jsonb), :status, :version)
+                :auth_method, cast(:certificates as text[]), cast(:terminals as jsonb), cast(:allowed_items as text[]),
+                cast(:allowed_purposes as text[]), :status, :version)
         on conflict do nothing
         returning id
     """)
@@ -187,7 +191,9 @@ async def update_client(connection: AsyncConnection, value: Client) -> None:
     statement = text("""
         update client set name = :name, jwks = cast(:jwks as jsonb), redirect_uris = cast(:redirect_uris as text[]),
                scopes = cast(:scopes as text[]), auth_method = :auth_method,
-               certificates = cast(:certificates as text[]), terminals = cast(:terminals as jsonb), status = :status, version = :version
+               certificates = cast(:certificates as text[]), terminals = cast(:terminals as jsonb),
+               allowed_items = cast(:allowed_items as text[]), allowed_purposes = cast(:allowed_purposes as text[]),
+               status = :status, version = :version
          where id = :id
     """)
     values = _client_values(value)

@@ -109,6 +109,8 @@ create table client (
   jwks           jsonb not null,                           -- public keys only
   auth_method    text not null default 'private_key_jwt' check (auth_method in ('private_key_jwt','self_signed_tls_client_auth')),
   certificates   text[] not null default '{}',             -- x5t#S256 of its TLS certificates
+  allowed_items    text[],                                 -- what it may ask for of what its institution may; null: all
+  allowed_purposes text[],
   terminals      jsonb not null default '[]',              -- [{"id", "networks"}]: which device may ask from where
   redirect_uris  text[] not null default '{}',
   scopes         text[] not null default '{}',             -- subset of grants, check, check:any, loans
