@@ -34,7 +34,7 @@ async def _may_read(connection: AsyncConnection, reader: Reader, index: int) -> 
                 return True
             return decision is not None and await store.institution_of_decision(connection, decision) == own
         case Subject(own_id):
-            return await _concerns(connection, named, decision, own_id)
+            return await store.commits_to(connection, index, own_id) or await _concerns(connection, named, decision, own_id)
         case _:
             return True
 

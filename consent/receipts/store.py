@@ -16,6 +16,12 @@ _SUBJECT_OF_DECISION = text("""
 """)
 
 
+async def commits_to(connection: AsyncConnection, index: int, subject: UUID) -> bool:
+    """Whether a commitment in the record is to this subject, as long as it can be opened."""
+    statement = text("select exists (select from evidence where idx = :index and owner = :subject)")
+    return bool(await connection.scalar(statement, {"index": index, "subject": subject}))
+
+
 async def is_pseudonym_of(connection: AsyncConnection, pseudonym: str, subject: UUID) -> bool:
     """Whether the pseudonym stands for this subject, towards whichever institution."""
     return bool(await connection.scalar(_SUBJECT, {"pseudonym": pseudonym, "subject": subject}))

@@ -162,3 +162,17 @@ async def test_a_proof_carries_the_witnessed_checkpoint(world: World, http, engi
         reply = await http.get(f"/ledger/proof/{n}", headers=auditor)
         open_proof(reply, key.verifier, n)
         assert int(reply.text.partition("\n\n")[2].split("\n")[1]) == size
+
+
+async def test_a_commitment_is_its_subjects_record(world: World, http, auditor, ledger: Signer, key):
+    """Registration and links name nobody; what is kept beside them says whose they are. Another enterprise does not get them."""
+    await ledger.sign_now()
+    rows = await world.rows("select idx, owner from evidence order by idx, place")
+    hers = [row.idx for row in rows if row.owner == world.parties.enterprise.id]
+    assert len(hers) == 2  # registered, and linked to a person
+    browser, other, person = [await world.signed_in(name) for name in ("zhou.min", "wu.qi", "shi.li")]
+    for index in hers:
+        open_proof(await browser.client.get(f"/ledger/proof/{index}"), key.verifier, index)
+        assert (await other.client.get(f"/ledger/proof/{index}")).status_code == 404
+    open_proof(await person.client.get(f"/ledger/proof/{hers[1]}"), key.verifier, hers[1])
+    assert (await person.client.get(f"/ledger/proof/{hers[0]}")).status_code == 404
