@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -39,11 +38,11 @@ class Witness(NamedTuple):
 
 
 def program(name: str) -> str:
-    """The path of a program from deploy/tools; where there is none the test is skipped, and under CI=true it fails."""
+    """The path of a program from deploy/tools, and of no other: a system's `fsck` checks disks. Where there is none the test is skipped,
+    and under CI=true it fails."""
     built = ROOT / ".tools/bin" / name
-    path = str(built) if built.exists() else shutil.which(name)
-    if path is not None:
-        return path
+    if built.exists():
+        return str(built)
     reason = f"{name} is not there (deploy/tools/build.sh .tools/bin); not tested: the ledger by {name}"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
