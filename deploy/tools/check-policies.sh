@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, types, tests and lint of the policies, by OPA and Regal. Without them: one plain line, and under CI=true an error.
+# Format, types, tests, coverage of every line and lint of the policies, by OPA and Regal. Without them: one plain line, and under CI=true an error.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$PWD/.tools/bin:$PATH"
@@ -24,9 +24,10 @@ write_bundle(load(), Path(sys.argv[1]))' "$bundle"
 
 unformatted=$(opa fmt --list policies)
 [ -z "$unformatted" ] || { echo "opa fmt: $unformatted" >&2; exit 1; }
-opa check --strict policies
+opa check --strict --schema policies/schemas/input.json policies
 tests=$(find policies -name '*_test.rego')
 [ -n "$tests" ] || { echo "no tests of policies were found" >&2; exit 1; }
 # shellcheck disable=SC2086 # one argument per file
 opa test "$bundle" $tests
+"$python" -m tests.policies.coverage
 regal lint policies

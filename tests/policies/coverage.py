@@ -26,7 +26,7 @@ def uncovered(opa: str, directory: Path) -> Lines:
     Raises:
         ValueError: nothing was covered at all, so that the report means nothing.
     """
-    bundle = write_bundle(load(), directory / "bundle")
+    bundle = write_bundle(load(), directory / "bundle", default_directory())
     exam = Exam(bundle, generated_too=False)
     reports = [_corpus(opa, directory, exam.batches), _tests(opa, directory)]
     used = [_lines(report, "covered", bundle.modules) for report in reports]

@@ -65,7 +65,8 @@ def test_every_rule_that_denies_has_its_metadata(bundle: Bundle) -> None:
 @pytest.mark.opa
 def test_a_rule_without_metadata_is_noticed() -> None:
     """The search above finds what it must refuse."""
-    text = 'package a\n\np contains "item.unknown" if input.x\n\nq[i] := "item.not_granted" if input.y[i]\n\nr := {"grant.expired"}\n\nf(x) := [1, "grant.expired"] if x\n'
+    heads = ['p contains "item.unknown" if input.x', 'q[i] := "item.not_granted" if input.y[i]', 'r := {"grant.expired"}']
+    text = "\n\n".join(["package a", *heads, 'f(x) := [1, "grant.expired"] if x'])
     assert [codes for _, _, codes in denying(tool("opa"), "a.rego", text)] == [{"item.unknown"}, {"item.not_granted"}, {"grant.expired"}]
     assert read_rules({"a.rego": text}) == ()
 

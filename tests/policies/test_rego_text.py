@@ -1,6 +1,7 @@
 """What no tool checks about our Rego: names that rego-cpp confuses."""
 
 import re
+
 from consent.decisions.bundle import Bundle, default_directory
 
 LOCAL = re.compile(r"(?<![.\w])([a-z_]\w*)\s*:=|\bsome ([\w, \[\]]+?) in\b|^[a-z_]\w*\(([^)]*)\)", re.MULTILINE)
