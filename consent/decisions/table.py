@@ -1,7 +1,7 @@
 """The catalogue, the matrix and the settings joined at load, so that no engine joins them check by check.
 
-The law of the joined data is Rego (`policies/rules/shape.rego`), which derives every member of it again; policies whose derivation
-differs from it anywhere are not used (`engine.py`). So this module saves time and decides nothing.
+The law of the joined data is Rego (`policies/rules/shape.rego`), which derives every member of it again; the tests of the
+policies fail where both differ (`policies/decision_test.rego`). So this module saves time and decides nothing.
 """
 
 from collections.abc import Mapping

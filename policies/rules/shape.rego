@@ -2,8 +2,8 @@
 # title: Fields of items for purposes, the law of the joined data
 # description: |
 #   What an item is, and what a purpose may have of it, by catalogue, matrix and settings. The server joins both once, at load, into
-#   `catalogue.items` and `table` (consent/decisions/table.py), so that no check derives them again. Here stands what they must be; an
-#   engine in which `faults` is not empty does not decide.
+#   `catalogue.items` and `table` (consent/decisions/table.py), so that no check derives them again. Here stands what they must be; a
+#   test of the policies refuses a bundle in which `faults` is not empty.
 package consent.field_sets
 
 import data.consent.catalogue
