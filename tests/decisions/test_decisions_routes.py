@@ -9,6 +9,7 @@ from decisions_world import BANK, OPEN, OTHER_PLATFORM, PLATFORM, STATUS, TAX, W
 from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
 
 from consent.decisions import routes
 from consent.decisions.engine import PolicyEngine
@@ -41,7 +42,7 @@ def known_caller(request: Request[Any, Any, State]) -> Caller:
 async def client(world: World, service: DecisionService, policy: PolicyEngine, database: Any, tmp_path: Any) -> Any:
     """The routes of the slice in an application."""
 
-    def any_checker(caller: NamedDependency[Caller]) -> AnyChecker:
+    def any_checker(caller: NamedDependency[SkipValidation[Caller]]) -> AnyChecker:
         return AnyChecker.of(caller)
 
     settings = Settings(database_url=database.app_url, issuer="https://consent.example.org", ledger_key_file=tmp_path / "key")
