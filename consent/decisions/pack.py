@@ -29,6 +29,7 @@ FIRST_LINE = 1000
 NO_LINE = 9999
 _STANDING = ("id", "kind", "status", "agreement", "assessed_from", "assessed_until", "purposes", "own_items")
 _DETAIL = ("identifier", "item", "action", "purpose", "product", "fields", "data_from", "valid_until", "frequency", "retention_days")
+_DEED = {"lacks", "full", "outcome", "basis", "fields", "withheld", "obligations", "offered", "retain_days"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -140,10 +141,14 @@ def unpack(packed: Packed, checks: Sequence[dict[str, Any]], reply: Any, table: 
     """An answer for each check, whole.
 
     Raises:
-        KeyError, IndexError, TypeError: the reply does not fit what was asked.
+        KeyError, IndexError, TypeError, ValueError: the reply does not fit what was asked.
     """
     reached = {int(end): (tuple(hurdle)) for end, hurdle in reply["reached"].items()}
     trials = {(trial["case"], _groups(trial["usable"]), _over(trial["over"])): trial for trial in reply["trials"]}
+    if len(trials) != len(reply["trials"]) or any(
+        not deed.keys() <= _DEED for deeds in reply["yields"].values() for deed in deeds.values()
+    ):
+        raise ValueError
     answers = []
     for check, (case, question, span), held in zip(checks, packed.places, packed.lines, strict=True):
         usable = tuple(lines for end, lines in span if end not in reached)

@@ -60,27 +60,36 @@ async def serving(world: World, policy: PolicyEngine) -> AsyncIterator[DecisionS
 
 
 def permit(asked: Any, **changes: Any) -> Any:
-    """An answer that permits all of the first item of each check, with changes."""
-    answers = []
-    for check in asked["checks"]:
-        item = check["items"][0]["item"]
-        line = {
-            "item": item,
+    """A packed answer that permits all of the first item of each check, with changes; by a grant, where they name one."""
+    yields: dict[str, Any] = {}
+    trials = []
+    for n, case in enumerate(asked["cases"]):
+        item = asked["questions"][case["question"]]["items"][0]
+        deed = {
             "outcome": "permit",
             "basis": "open",
-            "grant_id": None,
-            "identifier": None,
             "fields": list(CATALOGUE.field_codes.get(item, ())),
             "withheld": [],
-            "codes": [],
             "obligations": [],
-            "flags": [],
         }
-        line.update({name: value for name, value in changes.items() if name in line})
-        answer = {"key": check["key"], "revision": BUNDLE.revision, "decision": True, "outcome": "full", "codes": [], "items": [line]}
-        answer.update({name: value for name, value in changes.items() if name in answer})
-        answers.append(answer)
-    return {"result": answers}
+        deed.update((name, value) for name, value in changes.items() if name in {*deed, "more"})
+        yields[str(case["question"])] = {item: deed}
+        spans = [asked["spans"][span] for place, span in asked["checks"] if place == n]
+        usable = [lines for _, lines in spans[0]]
+        line = 1000 if changes.get("grant_id") and case["held"] else 9999
+        trial = {
+            "case": n,
+            "usable": usable,
+            "over": [],
+            "decision": True,
+            "outcome": "full",
+            "given": {item: [1000, line, item]},
+            "denied": {},
+        }
+        trials.append(trial | {name: value for name, value in changes.items() if name in {"decision", "given", "denied"}})
+    return {
+        "result": {"revision": changes.get("revision", BUNDLE.revision), "reached": {}, "reasons": {}, "yields": yields, "trials": trials}
+    }
 
 
 async def test_engine_that_is_down_decides_nothing(world: World) -> None:
@@ -138,8 +147,10 @@ GARBAGE: dict[str, Callable[[Any], Any]] = {
     "nothing defined": lambda _: {},
     "null": lambda _: {"result": None},
     "no answers": lambda _: {"result": []},
-    "an answer too many": lambda asked: {"result": permit(asked)["result"] * 2},
-    "another key": lambda asked: permit(asked, key="9"),
+    "an answer too many": lambda asked: {"result": permit(asked)["result"] | {"trials": permit(asked)["result"]["trials"] * 2}},
+    "an answer to another case": lambda asked: {
+        "result": permit(asked)["result"] | {"trials": [{**permit(asked)["result"]["trials"][0], "case": 9}]}
+    },
     "another revision": lambda asked: permit(asked, revision="0" * 16),
     "a number for true": lambda asked: permit(asked, decision=1),
     "an unknown outcome": lambda asked: permit(asked, outcome="permit-all"),
@@ -147,10 +158,10 @@ GARBAGE: dict[str, Callable[[Any], Any]] = {
     "no fields": lambda asked: permit(asked, fields=[]),
     "fields of another item": lambda asked: permit(asked, fields=[f"{STATUS}.01"]),
     "fields that no item has": lambda asked: permit(asked, fields=[f"{OPEN}.99"]),
-    "another item": lambda asked: permit(asked, item=STATUS),
-    "an unknown code": lambda asked: permit(asked, codes=["made.up"]),
+    "another item": lambda asked: permit(asked, given={STATUS: [1000, 9999, STATUS]}),
+    "an unknown code": lambda asked: permit(asked, denied={OPEN: ["made.up"]}),
     "a grant that does not exist": lambda asked: permit(asked, basis="grant", grant_id="g" * 22, identifier="d1"),
-    "an extra member": lambda asked: {"result": [{**permit(asked)["result"][0], "more": 1}]},
+    "an extra member": lambda asked: permit(asked, more=1),
 }
 
 
@@ -188,7 +199,7 @@ async def test_bad_neighbour_in_the_engine_harms_nobody(world: World) -> None:
     spoiler = new_uscc()
 
     def answer(asked: Any) -> Any:
-        return {} if any(check["data_from"] == "2001-01-01" for check in asked["checks"]) else permit(asked)
+        return {} if any(question["more"].get("data_from") == "2001-01-01" for question in asked["questions"]) else permit(asked)
 
     async with opa(answer) as url, serving(world, OpaEngine(BUNDLE, url)) as service:
         checks = [service.check(BANK, evaluation(new_uscc(), [OPEN])) for _ in range(12)]
