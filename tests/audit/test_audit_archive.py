@@ -84,6 +84,8 @@ def test_we_read_what_others_pack(tmp_path: Path, form: int) -> None:
         (member("./checkpoint") + member() + END, "twice"),
         (member("tile/0/000") + member("tile/0/000") + END, "twice"),
         (member("tile/0/x999/x999/999") + END, "larger than the archive"),
+        (member("tile/1/001") + END, "larger than the archive"),
+        (member("tile/63/001") + END, "larger than the archive"),
         (member()[:148] + b"0000000\x00" + member()[156:] + END, "checksum"),
     ],
 )

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -228,3 +228,43 @@ def test_dripping_peer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     with answering(HEAD + b"\r\n" + b"x" * 200, pause=0.01) as url:
         assert run(url) == 3
     assert "too slow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("begin", "drip"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X: y\r\n"),
+    ],
+    ids=["continue", "header", "chunk size", "trailer"],
+)
+def test_peer_without_end(begin: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also what stands around a body has an end, however steadily it comes."""
+    monkeypatch.setattr(UrlSource, "file_seconds", 0.3)
+    with endless(begin, drip) as url:
+        assert run(url) == 3
+    assert "checkpoint: the server is too slow" in capsys.readouterr().out
+
+
+@contextmanager
+def endless(begin: bytes, drip: bytes) -> Iterator[str]:
+    """A peer that begins an answer and never ends it; it gives up by itself after ten seconds, so that a test can fail."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def work() -> None:
+        with suppress(OSError), listener.accept()[0] as peer:
+            peer.recv(65_536)
+            peer.sendall(begin)
+            for _ in range(500):
+                peer.sendall(drip)
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/ledger"
+    finally:
+        listener.close()
+        thread.join()

@@ -2,7 +2,7 @@
 
 Only plain POSIX ustar with regular files (and ignored directories). Nothing is ever extracted; links, devices,
 extension headers, absolute or climbing names, repeated names and members longer than the file are refused, because two
-programs could read them as two different ledgers. Memory does not grow with the members' sizes, and by twelve bytes per
+programs could read them as two different ledgers. Memory does not grow with the members' sizes, and by sixteen bytes per
 full tile with their number.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from consent_audit.errors import CannotCheck, MalformedTile, Missing
-from consent_audit.hashing import TILE_WIDTH
+from consent_audit.hashing import TILE_HEIGHT, TILE_WIDTH
 from consent_audit.tiles import Tile, parse_path
 
 BLOCK = 512
@@ -153,9 +153,9 @@ class TarIndex:
             self._single[name] = (start, size)
 
     def _enter_full(self, tile: Tile, start: int, size: int) -> None:
-        # A complete export holds every tile before this one, each at least a block long: a larger number is a lie
-        # that would only make the arrays grow.
-        if tile.n > self._end // BLOCK:
+        # A complete export holds every tile before this one, and every level-0 tile below those, each at least a block
+        # long: a larger number is a lie that would only make the arrays grow.
+        if tile.n << (TILE_HEIGHT * max(tile.level, 0)) > self._end // BLOCK:
             raise CannotCheck("archive: a tile's number is larger than the archive")
         starts, sizes = self._full.setdefault(tile.level, (array("Q"), array("L")))
         missing = tile.n + 1 - len(starts)

@@ -6,17 +6,49 @@ the environment (`HTTPS_PROXY`, `NO_PROXY`), as for other programs.
 
 import base64
 import http.client
+import io
+import socket
 import time
 import urllib.parse
 import urllib.request
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 from consent_audit.errors import CannotCheck, Gone, Missing
 from consent_audit.source import CHUNK_BYTES, Reading, Source, too_large
 
 _BUSY = frozenset({429, 502, 503, 504})
+
+
+class _Timed(io.RawIOBase):
+    """What a socket receives, until the deadline."""
+
+    def __init__(self, raw: io.RawIOBase, deadline: float) -> None:
+        self._raw = raw
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that ends at the deadline wherever it stands: in headers, 100 Continue, chunk sizes and trailers without end too."""
+
+    def __init__(self, deadline: float, sock: socket.socket, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), deadline))
 
 
 class UrlSource(Source):
@@ -25,7 +57,7 @@ class UrlSource(Source):
     kind = "url"
     timeout_seconds = 30.0
     file_seconds = 300.0
-    """Longest time for one file, so that a peer that drips bytes does not hold the verifier."""
+    """Longest time for one file, its headers included, so that a peer that drips bytes does not hold the verifier."""
     pauses_seconds = (0.2, 1.0, 3.0)
     """Waits before another attempt when the peer is busy or the connection breaks."""
     parallel = 4
@@ -55,7 +87,7 @@ class UrlSource(Source):
 
     def chunks(self, path: str, limit: int) -> Iterator[bytes]:
         deadline = time.monotonic() + self.file_seconds
-        connection, response = self._open(path)
+        connection, response = self._open(path, deadline)
         whole = False
         try:
             taken = 0
@@ -64,13 +96,15 @@ class UrlSource(Source):
                 if taken > limit:
                     raise too_large(path, limit)
                 if time.monotonic() > deadline:
-                    raise CannotCheck(f"{path}: the server is too slow")
+                    raise _too_slow(path)
                 yield chunk
             expected = response.headers.get("Content-Length")
             if expected is not None and expected != str(taken):
                 raise CannotCheck(f"{path}: the connection broke")
             whole = True
         except (OSError, http.client.HTTPException) as error:
+            if time.monotonic() > deadline:
+                raise _too_slow(path) from error
             raise CannotCheck(f"{path}: the connection broke ({type(error).__name__})") from error
         finally:
             response.close()
@@ -79,16 +113,18 @@ class UrlSource(Source):
             else:
                 connection.close()
 
-    def _open(self, path: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _open(self, path: str, deadline: float) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         pauses = list(self.pauses_seconds)
         while True:
             connection = self._idle.pop() if self._idle else None
             kept = connection is not None
             connection = connection or self._connection()
             try:
-                response = self._ask(connection, path)
+                response = self._ask(connection, path, deadline)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
+                if time.monotonic() > deadline:
+                    raise _too_slow(path) from error
                 if kept:
                     continue  # the server had closed it meanwhile; the next one is another or new
                 if not pauses or isinstance(error, ConnectionRefusedError):
@@ -102,7 +138,8 @@ class UrlSource(Source):
                     raise self._refusal(path, response.status)
             time.sleep(pauses.pop(0))
 
-    def _ask(self, connection: http.client.HTTPConnection, path: str) -> http.client.HTTPResponse:
+    def _ask(self, connection: http.client.HTTPConnection, path: str, deadline: float) -> http.client.HTTPResponse:
+        connection.response_class = partial(_Response, deadline)  # type: ignore[assignment]
         target = self._prefix + path
         headers = {"Accept-Encoding": "identity", "User-Agent": "consent-audit"}
         if self._token and path.startswith(("tile/entries/", "blobs/")):
@@ -156,6 +193,10 @@ class UrlSource(Source):
             self._pool.shutdown(cancel_futures=True)
         while self._idle:
             self._idle.pop().close()
+
+
+def _too_slow(path: str) -> CannotCheck:
+    return CannotCheck(f"{path}: the server is too slow")
 
 
 def _proxy(parts: urllib.parse.SplitResult) -> tuple[str, int, dict[str, str]] | None:
