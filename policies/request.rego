@@ -20,8 +20,8 @@ answers := [answer |
 	pushed := input.requests[r]
 	places := [n | input.questions[n].request == r]
 	details := [verdict | n := places[_]; verdict := verdicts[n]]
-	asked := sum([units[n].asked | n := places[_]])
-	beyond := sum([units[n].beyond | n := places[_]])
+	asked := count({[n, unit] | n := places[_]; some unit in units[n].asked})
+	beyond := count({[n, unit] | n := places[_]; some unit in units[n].beyond})
 	answer := {
 		"key": pushed.key,
 		"revision": data.consent.revision,
@@ -283,11 +283,14 @@ cures[n].retention_days := bounds[n].retention_days if {
 #   (validity always, first day, frequency, retention). All of a detail goes beyond when the item or the institution is refused; all its
 #   fields when detail is asked for where a match or a model's result would do.
 # custom: {clause: 发改办财金〔2022〕299号 四}
-units[n] := {"asked": count(meant) + count(limits), "beyond": beyond} if {
+units[n] := {"asked": asked, "beyond": beyond} if {
 	some n, detail in input.questions
 	meant := meant_fields(n, detail)
 	limits := limits_named(detail)
-	beyond := beyond_units(n, meant, limits)
+	asked := {["field", f] | some f in meant} | {["limit", l] | some l in limits}
+	concerned := {limit_of[code] | some code in told[n]}
+	fields := {["field", f] | some f in beyond_fields(n, meant)}
+	beyond := beyond_units(n, asked, fields | {["limit", l] | some l in (limits & concerned)})
 }
 
 told[n] := codes if {
@@ -296,24 +299,20 @@ told[n] := codes if {
 }
 
 # All of it, where a code says that nothing of the detail could be kept.
-beyond_units(n, meant, limits) := count(meant) + count(limits) if refused(n)
+beyond_units(n, asked, _) := asked if refused(n)
 
-beyond_units(n, meant, limits) := count(beyond_fields(n, meant)) + count(limits & {limit_of[code] | some code in told[n]}) if not refused(n)
+beyond_units(n, _, some_of_it) := some_of_it if not refused(n)
 
 refused(n) if count((told[n] - partial_codes) - object.keys(limit_of)) > 0
 
 meant_fields(n, _) := named[n] if count(named[n]) > 0
 
-meant_fields(n, detail) := {"all"} if {
+meant_fields(n, _) := {"all"} if {
 	not count(named[n]) > 0
 	not known[n]
-	detail
 }
 
-meant_fields(n, detail) := known[n] if {
-	detail.fields == null
-	known[n]
-}
+meant_fields(n, detail) := known[n] if detail.fields == null
 
 meant_fields(n, detail) := {"all"} if {
 	detail.fields == []
@@ -332,12 +331,10 @@ beyond_fields(n, _) := set() if {
 	input.questions[n].fields == null
 }
 
-# METADATA
-# title: Codes that leave something of a detail to be kept
+# Codes that leave something of a detail to be kept.
 partial_codes := {"field.not_listed", "field.third_party", "field.not_necessary", "mode.verification_only", "mode.model_only"}
 
-# METADATA
-# title: The bound of a detail that a code is about
+# The bound of a detail that a code is about.
 limit_of := {
 	"grant.expired": "validity",
 	"grant.validity_exceeded": "validity",
