@@ -75,8 +75,8 @@ async def publish(engine: AsyncEngine, place: Path | Target, *, open_only: bool 
 
     Raises:
         Unavailable: nothing has been signed yet.
-        CopyRefused: the place holds a larger or another ledger, or is being written by somebody else, or cannot be written; or the records
-            do not have the root that was signed.
+        CopyRefused: the place holds a larger or another ledger, or hashes only though entries are wanted, or is being written by somebody
+            else, or cannot be written; or the records do not have the root that was signed.
         OSError: a directory cannot be written.
     """
     heads = await _newest(engine)
@@ -84,6 +84,8 @@ async def publish(engine: AsyncEngine, place: Path | Target, *, open_only: bool 
     target = Directory(place) if isinstance(place, Path) else place
     async with target.writing():
         published = await _published(engine, head, target)
+        if not open_only and published >= TILE_WIDTH and await target.read(entries_path(published // TILE_WIDTH - 1)) is None:
+            raise CopyRefused(f"{target} holds hashes only, for the public; publish for auditors into a place of its own")
         # Full tiles below the published size are there; partial ones are made again from their tile's beginning.
         async for path, body in _files(engine, head, published // TILE_WIDTH * TILE_WIDTH):
             if not (open_only and path.startswith(READERS_ONLY)):

@@ -67,7 +67,9 @@ class Directory:
         closed = path.startswith(READERS_ONLY)
         self._make(target.parent, 0o700 if closed else 0o755)
         if not replace and target.exists() and target.stat().st_size == len(body):
-            return  # immutable, and renamed into place only after its bytes were durable
+            # Immutable, and renamed into place only after its bytes were durable. Its name may not be, if who wrote it was killed.
+            self._dirty.update(parent for parent in target.parents if parent.is_relative_to(self._root))
+            return
         part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             with part.open("xb") as out:

@@ -117,6 +117,18 @@ async def test_a_crash_while_publishing_leaves_the_older_copy_whole(engine, ledg
     assert judge(public, key, tmp_path)[0] == 0
 
 
+async def test_what_a_killed_one_left_is_made_durable(engine, ledger: Signer, tmp_path: Path, monkeypatch):
+    """Files that stand already are not written again, but their names are synced before a checkpoint refers to them."""
+    public = tmp_path / "public"
+    await grow(engine, ledger, 300)
+    await publish(engine, public)
+    (public / "checkpoint").unlink()
+    synced: set[Path] = set()
+    monkeypatch.setattr("consent.ledger.directory.sync_directory", synced.add)
+    await publish(engine, public)
+    assert {path for path in (public, *public.rglob("*")) if path.is_dir()} <= synced
+
+
 async def test_a_torn_file_is_written_again(engine, ledger: Signer, key, tmp_path: Path):
     """A file of another length than its content is replaced by the next publication that covers it."""
     public = tmp_path / "public"
@@ -213,7 +225,12 @@ async def test_what_everybody_may_read_stands_alone(engine, ledger: Signer, tmp_
         await transaction.put_blob("text/plain", b"x")
     await grow(engine, ledger, 300)
     await publish(engine, tmp_path / "open", open_only=True)
-    assert sorted(files(tmp_path / "open")) == ["checkpoint", "tile/0/000", "tile/0/001.p/45", "tile/1/000.p/1"]
+    shown = ["checkpoint", "tile/0/000", "tile/0/001.p/45", "tile/1/000.p/1"]
+    assert sorted(files(tmp_path / "open")) == shown
+    # Only what is new is written: a copy for auditors that went on from here would lack every earlier entry.
+    with pytest.raises(CopyRefused, match="holds hashes only"):
+        await publish(engine, tmp_path / "open")
+    assert sorted(files(tmp_path / "open")) == shown
 
 
 async def test_the_witnessed_checkpoint_is_copied(engine, ledger: Signer, key, tmp_path: Path):
