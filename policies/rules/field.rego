@@ -78,7 +78,7 @@ outcome(word, fields, withheld, duties) := "deny" if {
 # METADATA
 # title: Whether this is what the action asked, wholly
 # description: Detail for detail, a match for a verification, a model's output for a model.
-full(action, reached, []) := reached == wished[action]
+full(action, reached, []) := reached == wished[action] # regal ignore:boolean-assignment
 
 full(_, _, withheld) := false if withheld != []
 

@@ -1,9 +1,9 @@
 # Questions that are not refused as a whole.
 #
 # A question is who asks and what for: all of a check but what was granted, or one detail of an authorization request, which is judged by
-# the same rules about who asks and what for, so that no request is accepted whose checks would all be refused. Deny by default: it is sound only if every condition
-# holds. The other rules of this package say for every other question which condition does not; they explain and can permit nothing.
-# A test holds both to the same questions.
+# the same rules about who asks and what for, so that no request is accepted whose checks would all be refused. Deny by default: it is
+# sound only if every condition holds. The other rules of this package say for every other question which condition does not; they explain
+# and can permit nothing. A test holds both to the same questions.
 package consent.case_refusals
 
 import data.consent.purposes
