@@ -37,6 +37,7 @@ class Named(msgspec.Struct, frozen=True):
     institution: str | None = None
     platform: str | None = None
     subject: str | None = None
+    grant: str | None = None
     decision: str | bool | None = None
 
     @property

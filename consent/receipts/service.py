@@ -42,4 +42,7 @@ async def _may_read(connection: AsyncConnection, reader: Reader, index: int) -> 
 async def _concerns(connection: AsyncConnection, named: Named, decision: str | None, subject: UUID) -> bool:
     if named.subject is not None and await store.is_pseudonym_of(connection, named.subject, subject):
         return True
+    # The subject of a person's grant is the enterprise that it was for; she is a party of it all the same.
+    if named.grant is not None and await store.was_granted_by(connection, named.grant, subject):
+        return True
     return decision is not None and await store.is_about(connection, decision, subject)

@@ -27,6 +27,12 @@ async def is_pseudonym_of(connection: AsyncConnection, pseudonym: str, subject: 
     return bool(await connection.scalar(_SUBJECT, {"pseudonym": pseudonym, "subject": subject}))
 
 
+async def was_granted_by(connection: AsyncConnection, grant: str, subject: UUID) -> bool:
+    """Whether this enterprise or person gave the grant."""
+    statement = text("select exists (select from consent_grant where id = :grant and subject_id = :subject)")
+    return bool(await connection.scalar(statement, {"grant": grant, "subject": subject}))
+
+
 async def institution_of_decision(connection: AsyncConnection, decision: str) -> str | None:
     """For whom a decision was made."""
     found = await connection.scalar(_INSTITUTION_OF_DECISION, {"decision": decision})

@@ -6,8 +6,9 @@ import httpx
 import pytest
 from oauth_world import caller
 from receipts_world import open_proof
+from sample_parties import PERSON_ITEM
 from sqlalchemy import text
-from web_world import HTML, Browser, World
+from web_world import HTML, Browser, World, detail
 
 from consent.ledger.events import AccessDelivered, GrantRequestRefused, encode
 from consent.ledger.parts import DeliveredItem
@@ -176,3 +177,15 @@ async def test_a_commitment_is_its_subjects_record(world: World, http, auditor, 
         assert (await other.client.get(f"/ledger/proof/{index}")).status_code == 404
     open_proof(await person.client.get(f"/ledger/proof/{hers[1]}"), key.verifier, hers[1])
     assert (await person.client.get(f"/ledger/proof/{hers[0]}")).status_code == 404
+
+
+async def test_a_person_gets_the_proof_of_what_she_granted(world: World, http, ledger: Signer, key):
+    """The record's subject is the enterprise that it was for; she gave it all the same, and another person did not."""
+    person = await world.signed_in("shi.li")
+    assert (await person.answer(await world.push(detail(PERSON_ITEM, "family")), "approve", "d1")).status_code == 303
+    await ledger.sign_now()
+    [row] = await world.rows("select max(idx) as idx from ledger_record")
+    record = open_proof(await person.client.get(f"/ledger/proof/{row.idx}"), key.verifier, row.idx)
+    assert (record["type"], record["data"]["by"]) == ("grant.approved", "person")
+    other = await world.signed_in("wu.qi")
+    assert (await other.client.get(f"/ledger/proof/{row.idx}")).status_code == 404
