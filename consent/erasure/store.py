@@ -42,12 +42,18 @@ _STANDING_GRANTS = text("""
 """)
 # Evidence first: the decisions say which rows of callers' references are about her. A link's other party keeps its own row.
 # The hash of a request is of few possible codes, so it goes as well as the code.
+_HERS = "(select id from consent_grant where subject_id = :subject or enterprise_id = :subject)"
 _FORGET = (
     "delete from evidence where owner = :subject",
     "delete from evidence e using decision d where d.idx = e.idx and d.identifier = :identifier",
     "update decision set identifier = 'erased', request_key = null, request_hash = decode(repeat('00', 32), 'hex'), response = ''"
     " where identifier = :identifier",
     "delete from pseudonym where identifier = :identifier",
+    # A client names its details as it likes, perhaps after her; the ledger's own names of them stay.
+    "update grant_item set identifier = 'd' || seq, detail = jsonb_set(detail, '{identifier}', to_jsonb('d' || seq))"
+    f" where grant_id in {_HERS}",
+    f"update grant_history set detail = '{{\"details\": []}}' where grant_id in {_HERS}",
+    f"update consent_grant set refused = '[]' where id in {_HERS}",
     "delete from pushed_request where parameters ->> 'login_hint' = :identifier",
     "delete from loan where subject_id = :subject",
     "delete from person_link where person_id = :subject or enterprise_id = :subject",

@@ -145,7 +145,7 @@ class World:
         wire = [
             {
                 "type": "financing_data",
-                "identifier": f"item-{n}",
+                "identifier": f"{options.get('identifier', 'item')}-{n}",
                 "actions": [options.get("action", "query")],
                 "datatypes": [item],
                 "fields": options.get("fields") or list(CATALOGUE.field_codes[item]),

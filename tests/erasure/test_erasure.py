@@ -82,7 +82,7 @@ async def past_the_floor(monkeypatch) -> None:
 async def test_nothing_of_her_is_left_and_every_entry_stands(world: World, owner_engine, ledger, key, monkeypatch):
     """Mapping, salts, code, name, account, loan and links go; entries, proofs and the other subject's evidence stay."""
     await past_the_floor(monkeypatch)
-    grant = await world.grant(TAX)
+    grant = await world.grant(TAX, identifier=world.enterprise)  # a client names its details as it likes
     await ask(world, loan="LOAN-1", request_id="r-1")
     await ask(world, OTHER_BANK, loan="LOAN-2", request_id="r-2")
     await accounts.create_account(
@@ -95,6 +95,7 @@ async def test_nothing_of_her_is_left_and_every_entry_stands(world: World, owner
     async with world.engine.connect() as connection:
         before = (await connection.execute(text("select idx, bytes from ledger_record order by idx"))).all()
         kept = await prove(connection, before[-1].idx)
+    await do(owner_engine, "update consent_grant set refused = json_build_array(json_build_object('x', cast(:x as text)))", x="LOAN-1")
     await age(owner_engine, days=3 * 366)
     done = await erase(owner_engine, [subject_id])
     assert (done.subjects, len(done.indexes)) == (1, 1)
