@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from consent.catalogue.load import load
-from consent.decisions.bundle import Bundle, load_bundle
+from consent.decisions.bundle import Bundle, default_directory, load_bundle
 from consent.decisions.pack import Packed, pack, pack_requests, unpack
 from tests.policies import corpus, generated, oracle, oracle_requests
 from tests.policies.conftest import tool
@@ -44,10 +44,7 @@ class Server:
     def __init__(self, opa: str, bundle: Bundle) -> None:
         self._directory = tempfile.TemporaryDirectory()
         files = {**bundle.modules, "data.json": bundle.document().decode()}
-        for name, text in files.items():
-            path = Path(self._directory.name) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        _write(Path(self._directory.name), files)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
@@ -176,10 +173,27 @@ def _fates(opa: str, bundle: Bundle, exam: Exam, changed: list[Mutant]) -> Itera
                 except Undecided:
                     yield mutant, "stillborn"
                 else:
-                    yield mutant, "survived" if exam.passed(server, told.setdefault(mutant.rule, [])) else "killed"
+                    same = exam.passed(server, told.setdefault(mutant.rule, [])) and _tests_pass(opa, bundle, mutant)
+                    yield mutant, "survived" if same else "killed"
             server.send("PUT", f"/v1/policies/{module}", bundle.modules[module].encode())
     finally:
         server.close()
+
+
+def _tests_pass(opa: str, bundle: Bundle, mutant: Mutant) -> bool:
+    """Whether the Rego tests beside the policies notice nothing either; asked only of what the cases let pass."""
+    with tempfile.TemporaryDirectory() as directory:
+        _write(Path(directory), {**bundle.modules, mutant.module: mutant.text, "data.json": bundle.document().decode()})
+        tests = sorted(default_directory().rglob("*_test.rego"))
+        done = subprocess.run([opa, "test", directory, *tests], capture_output=True, check=False, timeout=120)
+    return done.returncode == 0
+
+
+def _write(directory: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
