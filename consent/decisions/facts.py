@@ -30,7 +30,10 @@ _FACTS = text("""
            (select sum(c.version) from consent_grant c where c.enterprise_id = s.id and c.institution_id = a.institution) as grants_version,
            l.phase, l.product, l.version as loan_version, m.items as model_items,
            t.id as ticket_id, cast(t.ticket as text) as ticket, t.ticket_until, t.institution_id as ticket_institution,
-           t.identifier as ticket_identifier, t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf, g.*
+           t.identifier as ticket_identifier, t.redeemed_by, d.request_hash, d.response, d.idx, r.leaf,
+           (select cast(json_object_agg(u.field, u.compared) as text) from guess u
+             where u.day = today.day and u.institution_id = a.institution and u.identifier = a.identifier
+               and split_part(u.field, '.', 1) = any(string_to_array(a.items, ','))) as guesses, g.*
       from json_to_recordset(cast(:checks as json)) as a (n int, institution text, identifier text, items text, loan text, model text,
                                                           ticket text, request_key text)
      cross join today
@@ -62,6 +65,7 @@ _REGISTERED = text("select id from institution where id = any(:ids)")
 _encode = msgspec.json.Encoder().encode
 _GRANT_COLUMNS = len(GrantItem.__struct_fields__)
 _ticket = msgspec.json.Decoder(dict[str, Any])
+_guesses = msgspec.json.Decoder(dict[str, int])
 
 
 class Instant(NamedTuple):
@@ -267,6 +271,7 @@ def _facts(
         uncounted=uncounted,
         terminal=check.terminal,
         conduits=conduits,
+        guesses={} if row.guesses is None else _guesses.decode(row.guesses),
         grants_version=int(row.grants_version or 0),
         loan=None if row.phase is None else Loan(row.phase, row.product, row.loan_version),
         model_items=row.model_items,

@@ -173,7 +173,7 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
     terminal         whether terminal and address are the registered ones: match | mismatch | unregistered (nothing is registered)
     conduits         the registered ones among the conduits that the check names
     disputed         items with an open dispute
-    guesses          by field: verifications counted today for this enterprise and institution
+    guesses          by field of the items asked: how often it was compared today for this institution and enterprise
     """
 
     now: int
@@ -291,6 +291,13 @@ def _uses(facts: Facts, answer: CheckAnswer) -> Iterator[Use]:
             yield Use(grant.grant_id, grant.seq, period(grant.frequency_per, facts.today), grant.used + 1)
 
 
+def guesses(check: Check, answer: CheckAnswer) -> list[str]:
+    """The fields that this answer lets a platform compare: each counts against what may be compared of the enterprise in a day."""
+    if not check.counts:
+        return []
+    return [field for item in answer.items if item.outcome == "verify_only" for field in item.fields]
+
+
 def redeems(check: Check, answer: CheckAnswer) -> str | None:
     """The ticket that this answer uses up: a platform's, unless everything is denied."""
     return check.ticket if answer.outcome != "none" else None
@@ -320,9 +327,10 @@ def unavailable(check: Check, revision: str) -> CheckAnswer:
 class Decided(Struct, frozen=True, kw_only=True, gc=False):
     """A check with its answer, ready to be recorded if nothing it rests on has changed.
 
-    id      random, 128 bits; a permit's id is its ticket
-    reply   the reply's bytes without the ledger's part
-    binds   whether request_id is bound to this decision; a 503 binds nothing
+    id       random, 128 bits; a permit's id is its ticket
+    guesses  fields that a platform compares, counted by day
+    reply    the reply's bytes without the ledger's part
+    binds    whether request_id is bound to this decision; a 503 binds nothing
     """
 
     id: str
@@ -330,6 +338,7 @@ class Decided(Struct, frozen=True, kw_only=True, gc=False):
     facts: Facts
     answer: CheckAnswer
     uses: list[Use]
+    guesses: list[str]
     redeems: str | None
     reply: bytes
     binds: bool

@@ -24,7 +24,7 @@ from consent.decisions.batch import Gatherer, Pending
 from consent.decisions.engine import PolicyEngine
 from consent.decisions.facts import FactSource
 from consent.decisions.judge import Judge
-from consent.decisions.model import Asked, Check, Decided, Facts, Recorded, redeems, unavailable, uses
+from consent.decisions.model import Asked, Check, Decided, Facts, Recorded, guesses, redeems, unavailable, uses
 from consent.decisions.reply import decided_event, error_body, reply_body, reply_head
 from consent.decisions.requests import Allowed
 from consent.decisions.schema import Evaluation, Semantic, canonical_hash
@@ -215,6 +215,7 @@ def _decide(judge: Judge, check: Check, facts: Facts, answer: CheckAnswer | None
         facts=facts,
         answer=answer,
         uses=uses(check, facts, answer),
+        guesses=guesses(check, answer),
         redeems=redeems(check, answer),
         reply=reply_head(decision_id, answer, judge.catalogue.version),
         binds=binds,

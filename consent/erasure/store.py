@@ -48,6 +48,7 @@ _FORGET = (
     "delete from evidence e using decision d where d.idx = e.idx and d.identifier = :identifier",
     "update decision set identifier = 'erased', request_key = null, request_hash = decode(repeat('00', 32), 'hex'), response = ''"
     " where identifier = :identifier",
+    "delete from guess where identifier = :identifier",
     "delete from pseudonym where identifier = :identifier",
     # A client names its details as it likes, perhaps after her; the ledger's own names of them stay.
     "update grant_item set identifier = 'd' || seq, detail = jsonb_set(detail, '{identifier}', to_jsonb('d' || seq))"

@@ -13,6 +13,8 @@ _SWEEP = (
     "delete from authorization_code c where expires_at < clock_timestamp() - interval '2 days'"
     " and not exists (select from refresh_token r where r.code_hash = c.hash)",
     "delete from session where expires_at < clock_timestamp() - interval '2 days'",
+    # Days of Asia/Shanghai. A day more is kept, for the ledger's time may be behind the clock.
+    "delete from guess where day < to_char(clock_timestamp() at time zone 'UTC' - interval '16 hours', 'YYYY-MM-DD')",
     "delete from pushed_request where expires_at < clock_timestamp() - interval '2 days'",
 )
 

@@ -1,10 +1,13 @@
 """An oracle that shares no code with the service: it reads the records in order and refuses a permit that those before it do not allow."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from consent_audit.record import Record
+
+GUESSES_PER_DAY = 5
+_SHANGHAI = timedelta(hours=8)
 
 
 class Refuted(AssertionError):
@@ -15,11 +18,13 @@ def replay(records: list[Record]) -> None:
     """Hold every decision against the grants, counters and tickets recorded before it.
 
     Raises:
-        Refuted: a permit on a grant that was not in force, over the frequency, on a spent ticket, or for fields that were not granted.
+        Refuted: a permit on a grant that was not in force, over the frequency, on a spent ticket, for fields that were not
+            granted, or a field compared more often than a day allows.
     """
     live: dict[tuple[str, str], dict[str, Any]] = {}
     owners: dict[str, tuple[str, str]] = {}
     used: Counter[tuple[str, str, str]] = Counter()
+    guesses: Counter[tuple[str, str, str, str]] = Counter()
     permits: dict[str, dict[str, Any]] = {}
     redeemed: set[str] = set()
     ids: set[str] = set()
@@ -39,6 +44,7 @@ def replay(records: list[Record]) -> None:
             ids.add(data["id"])
             _hold(record, live, owners)
             _count(record, live, used)
+            _guess(record, guesses)
             if data["redeems"] is not None:
                 _redeem(record, permits, redeemed)
             if data["attested"] == "institution":
@@ -80,6 +86,15 @@ def _count(record: Record, live: dict[tuple[str, str], dict[str, Any]], used: "C
         used[grant, identifier, use["period"]] += 1
         if used[grant, identifier, use["period"]] != use["used"] or use["used"] > live[grant, identifier]["frequency"]["max"]:
             raise Refuted(f"record {record.index} counts wrongly")
+
+
+def _guess(record: Record, guesses: "Counter[tuple[str, str, str, str]]") -> None:
+    data, day = record.data, (datetime.fromisoformat(record.time) + _SHANGHAI).date().isoformat()
+    for item in data["items"] if data["attested"] != "institution" else ():
+        for field in item["fields"] if item["outcome"] == "verify_only" else ():
+            guesses[day, data["institution"], data["subject"], field] += 1
+            if guesses[day, data["institution"], data["subject"], field] > GUESSES_PER_DAY:
+                raise Refuted(f"record {record.index} compares a field once too often")
 
 
 def _redeem(record: Record, permits: dict[str, dict[str, Any]], redeemed: set[str]) -> None:

@@ -85,6 +85,7 @@ async def test_nothing_of_her_is_left_and_every_entry_stands(world: World, owner
     grant = await world.grant(TAX, identifier=world.enterprise)  # a client names its details as it likes
     await ask(world, loan="LOAN-1", request_id="r-1")
     await ask(world, OTHER_BANK, loan="LOAN-2", request_id="r-2")
+    await do(world.engine, "insert into guess values ('2026-11-20', 'bank-a', :who, 'N21-05-01.01', 1)", who=world.enterprise)
     await accounts.create_account(
         world.engine, username="zhou.min", password="lotus-under-the-stone", display_name="周敏", subject_id=world.enterprise_id
     )

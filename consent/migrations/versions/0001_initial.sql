@@ -1,6 +1,6 @@
 -- The whole schema of the first version. Forward only. Comments say what a row means and who may change it.
 -- The ledger's tables may only be inserted into and read; what else the application role may do stands in 0001_rights.sql.
--- Writers of facts that a decision reads (institution, product, subject, consent_grant, grant_item, grant_use, loan)
+-- Writers of facts that a decision reads (institution, product, subject, consent_grant, grant_item, grant_use, guess, loan)
 -- do so only inside consent.ledger.write(), which holds the ledger's advisory lock first; so no row lock is ever waited for under it.
 
 -- ---------------------------------------------------------------- ledger
@@ -296,6 +296,15 @@ create table grant_use (
   period   text not null,
   used     int  not null check (used >= 0),
   primary key (grant_id, seq, period)
+);
+-- How often a field was compared (verify_only) for a platform's check on a day, as 2026-11-20 (Asia/Shanghai). Past days are swept.
+create table guess (
+  day            text not null,
+  institution_id text not null,
+  identifier     text not null,                            -- the enterprise's USCC as asked
+  field          text not null,
+  compared       int  not null check (compared > 0),
+  primary key (day, institution_id, identifier, field)
 );
 
 -- ---------------------------------------------------------------- loans and models, as facts

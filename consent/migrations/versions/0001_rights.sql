@@ -24,7 +24,7 @@ revoke all on schema public from public;
 grant usage on schema public to consent_app;
 -- The application deletes what expired, and products that a change replaces; everything else stays, and what was once decided, as it was.
 grant select, insert, update on all tables in schema public to consent_app;
-grant delete on used_jti, access_token, refresh_token, authorization_code, pushed_request, session, product to consent_app;
+grant delete on used_jti, access_token, refresh_token, authorization_code, pushed_request, session, product, guess to consent_app;
 revoke update on ledger_record, ledger_node, ledger_head, ledger_head_stage, ledger_cosignature, ledger_key, ledger_blob from consent_app;
 revoke insert, update on ledger_checkpoint from consent_app;
 revoke update on server_secret, evidence, pseudonym, decision, delivery, grant_history, activation, policy_proposal, policy_approval from consent_app;
