@@ -70,14 +70,14 @@ def _measure(part: str, place: Any, *, quick: bool) -> Any:
         return asyncio.run(ledger_times.measure(place, seconds=4 if quick else 15))
     if part == "proofs":
         return asyncio.run(ledger_proofs.measure(place, records=200_000 if quick else 10_000_000))
-    return asyncio.run(engines.measure(place, seconds=0.5 if quick else 2))
+    return asyncio.run(engines.measure(place, seconds=0.2 if quick else 1))
 
 
 def _summary(results: dict[str, Any]) -> str:
-    lines = ["", f"{'what':42}{'measured':>14}{'baseline':>14}{'ratio':>8}"]
+    lines = ["", f"{'what':58}{'measured':>14}{'baseline':>14}{'ratio':>8}"]
 
     def line(what: str, measured: str, baseline: str = "", ratio: float | str = "") -> None:
-        lines.append(f"{what:42}{measured:>14}{baseline:>14}{ratio:>8}")
+        lines.append(f"{what:58}{measured:>14}{baseline:>14}{ratio:>8}")
 
     for part, name in (("checks", "OPA"), ("mtls", "OPA, mTLS"), ("regopy", "in-process")):
         for row in results.get(part, ()):

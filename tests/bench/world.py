@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from consent import db
 from consent.activation.running import bring_up
 from consent.catalogue.load import load
-from consent.decisions.bundle import load_bundle
+from consent.decisions.bundle import Bundle, load_bundle
 from consent.demo.sample import GRANTED_ITEMS, PRODUCT, PURPOSE, new_code, new_key, public_part
 from consent.embedded import DatabaseUrls, EmbeddedPostgres
 from consent.grants import service as grants
@@ -208,8 +208,8 @@ def notice_sha256() -> bytes:
 
 
 @contextmanager
-def opa_server(state: Path) -> Iterator[tuple[str, int]]:
-    """URL and pid of an OPA server with the tree's policies.
+def opa_server(state: Path, bundle: Bundle | None = None) -> Iterator[tuple[str, int]]:
+    """URL and pid of an OPA server with `bundle`, or the tree's policies.
 
     Raises:
         FileNotFoundError: there is no OPA.
@@ -218,7 +218,7 @@ def opa_server(state: Path) -> Iterator[tuple[str, int]]:
     if path is None:
         raise FileNotFoundError("opa is not there; deploy/tools/build.sh .tools/bin")
     directory = Path(tempfile.mkdtemp(prefix="bundle-", dir=state))
-    load_bundle(CATALOGUE).write(directory)
+    (bundle or load_bundle(CATALOGUE)).write(directory)
     port = free_port()
     command = [path, "run", "--server", "--addr", f"{HOST}:{port}", "--log-level", "error", "--skip-version-check"]
     command += ["--optimize-store-for-read-speed", "--bundle", str(directory)]
