@@ -7,9 +7,13 @@ A command gets the bytes to be signed on standard input and prints the base64 of
 standard output; what it prints on standard error goes nowhere. Its answer is checked with the public key before it is used.
 """
 
+import contextlib
 import os
+import select
 import shlex
+import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,7 @@ from consent_audit.note import ED25519, Signer, Verifier, split_note
 
 COMMAND_SECONDS = 20
 """A slow device may take its time: signing holds nobody up but itself."""
+MAX_OUTPUT = 4096
 _DASH = "\u2014 "
 
 
@@ -77,21 +82,54 @@ class CommandKey:
         """As in LogKey."""
         program = self.command[0]
         try:
-            done = subprocess.run(  # the operator's own command
-                self.command, input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=self.seconds, check=False
+            process = subprocess.Popen(  # the operator's own command, in a process group of its own
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
             )
-        except subprocess.TimeoutExpired:
-            raise KeyRefused(f"the key command {program} gave no signature within {self.seconds:g} seconds") from None
         except OSError as error:
             raise KeyRefused(f"the key command {program} cannot be run ({error.strerror})") from None
-        if done.returncode != 0:
-            raise KeyRefused(f"the key command {program} failed with exit status {done.returncode}; its own log says why")
         try:
-            signature = parse_base64(done.stdout.decode("ascii").strip())
+            printed = _converse(process, text.encode(), self.seconds)
+        except subprocess.TimeoutExpired:
+            raise KeyRefused(f"the key command {program} gave no signature within {self.seconds:g} seconds") from None
+        finally:
+            # Neither the command nor a child that it left behind outlives its answer.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.returncode != 0:
+            raise KeyRefused(f"the key command {program} failed with exit status {process.returncode}; its own log says why")
+        try:
+            signature = parse_base64(printed.decode("ascii").strip())
             self.verifier.verify(text, signature)
         except (ValueError, BadSignature):
             raise KeyRefused(f"the key command {program} printed no signature by {self.vkey}: base64 of 64 bytes is wanted") from None
         return f"{text}\n{_DASH}{self.name} {format_base64(self.verifier.id + signature)}\n"
+
+
+def _converse(process: "subprocess.Popen[bytes]", text: bytes, seconds: float) -> bytes:
+    """What the process prints, at most `MAX_OUTPUT` bytes and one more, once it has ended.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end in time, or went on printing.
+    """
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process has no pipes")
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(BrokenPipeError):  # whoever does not read the text signs something else, which is found out
+        process.stdin.write(text)
+        process.stdin.close()
+    printed = b""
+    while len(printed) <= MAX_OUTPUT:
+        ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise subprocess.TimeoutExpired(process.args, seconds)
+        chunk = os.read(process.stdout.fileno(), MAX_OUTPUT)
+        if not chunk:
+            break
+        printed += chunk
+    process.stdout.close()
+    process.wait(max(0.0, deadline - time.monotonic()))
+    return printed
 
 
 class Keyring:
