@@ -189,46 +189,40 @@ faults[n] contains "grant.retention_exceeded" if {
 	detail.retention_days > bounds[n].retention_days
 }
 
-# METADATA
-# title: All fields of each detail's item
+# All fields of each detail's item.
 known[n] := fields if {
 	some n, detail in input.questions
 	catalogue.items[detail.item].outward == true
 	fields := object.keys(catalogue.items[detail.item].fields)
 }
 
-# METADATA
-# title: The matrix's entry of each detail
+# The matrix's entry of each detail.
 bounds[n] := entry if {
 	some n, detail in input.questions
 	known[n]
 	entry := matrix[detail.purpose][detail.item]
 }
 
-# METADATA
-# title: Fields that the purpose needs of each detail's item
+# Fields that the purpose needs of each detail's item.
 needs[n] := fields if {
 	some n, entry in bounds
 	fields := {field | field := entry.fields[_]}
 }
 
-# METADATA
-# title: Fields of each detail's item that are about third parties
+# Fields of each detail's item that are about third parties.
 others[n] := fields if {
 	some n, detail in input.questions
 	known[n]
 	fields := {field | field := catalogue.items[detail.item].third_party[_]}
 }
 
-# METADATA
-# title: Fields that a detail names
+# Fields that a detail names.
 named[n] := fields if {
 	some n, detail in input.questions
 	fields := {field | field := detail.fields[_]}
 }
 
-# METADATA
-# title: Fields that would be kept
+# Fields that would be kept.
 keepable[n] := fields if {
 	some n, detail in input.questions
 	able := {field | field := table[detail.purpose][detail.item].givable[_]}
@@ -237,8 +231,7 @@ keepable[n] := fields if {
 	fields := silent | (named[n] & able)
 }
 
-# METADATA
-# title: What would be kept instead
+# What would be kept instead.
 cures[n].action := "verify" if {
 	some n, codes in faults
 	"mode.verification_only" in codes
@@ -352,8 +345,7 @@ share(_, 0) := 100
 
 share(beyond, asked) := ceil((100 * beyond) / asked) if asked > 0
 
-# METADATA
-# title: One verdict per detail
+# One verdict per detail.
 verdicts[n] := verdict if {
 	some n, detail in input.questions
 	codes := unentitled(n) | object.get(faults, n, set())

@@ -83,19 +83,19 @@ class CommandKey:
         program = self.command[0]
         try:
             process = subprocess.Popen(  # the operator's own command, in a process group of its own
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+                self.command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
             )
         except OSError as error:
             raise KeyRefused(f"the key command {program} cannot be run ({error.strerror})") from None
-        try:
-            printed = _converse(process, text.encode(), self.seconds)
-        except subprocess.TimeoutExpired:
-            raise KeyRefused(f"the key command {program} gave no signature within {self.seconds:g} seconds") from None
-        finally:
-            # Neither the command nor a child that it left behind outlives its answer.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with process:
+            try:
+                printed = _converse(process, text.encode(), self.seconds)
+            except subprocess.TimeoutExpired:
+                raise KeyRefused(f"the key command {program} gave no signature within {self.seconds:g} seconds") from None
+            finally:
+                # Neither the command nor a child that it left behind outlives its answer.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         if process.returncode != 0:
             raise KeyRefused(f"the key command {program} failed with exit status {process.returncode}; its own log says why")
         try:

@@ -159,6 +159,8 @@ BAD: dict[str, tuple[str, str]] = {
     "prints nothing": ("", "no signature"),
     "signs something else": (PROGRAM.replace("decode()\n", "decode() + 'x\\n'\n", 1), "no signature"),
     "is slow": ("import time; time.sleep(60)", "within"),
+    "prints without end": ("import sys\nwhile True:\n    sys.stdout.write('A' * 4096)", "failed|no signature|within"),
+    "leaves a child behind": ("import subprocess\nsubprocess.Popen(['sleep', '86397'])\nprint('x', flush=True)", "within"),
 }
 
 
@@ -175,6 +177,14 @@ async def test_a_command_that_fails_signs_nothing(engine, ledger: Signer, key: K
     assert "SECRETTEXT" not in str(caught.value)
     assert key.private_key not in str(caught.value)
     await append(engine)
+    assert not [one for one in Path("/proc").glob("[0-9]*/cmdline") if _words(one) == ["sleep", "86397"]]
+
+
+def _words(cmdline: Path) -> list[str]:
+    try:
+        return cmdline.read_text().split("\0")[:2]
+    except OSError:  # it ended meanwhile
+        return []
 
 
 @pytest.mark.parametrize(
