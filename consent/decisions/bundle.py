@@ -23,7 +23,7 @@ from consent.decisions.archive import ArchiveError, pack, unpack
 _ROOT = Path(__file__).resolve().parents[1]
 REVISION_LENGTH = 16
 MEDIA_TYPE = "application/gzip"
-INPUT_FORMAT = 1
+INPUT_FORMAT = 2
 """Of what the policies are asked and answer. Raised when an older release's policies could no longer be asked by this one."""
 _DATA, _MANIFEST = "data.json", ".manifest"
 _CATALOGUE, _CODES = "catalogue.json", "codes.json"
@@ -182,6 +182,8 @@ def _assembled(files: dict[str, bytes]) -> Bundle:
     own = document.get("consent")
     if document.keys() != {"consent"} or not isinstance(own, dict) or not isinstance(own.get("catalogue"), dict):
         raise BundleError(f"{_DATA}: not the data of these policies")
+    if not isinstance(own.get("table"), dict) or not isinstance(own["catalogue"].get("items"), dict):
+        raise BundleError(f"{_DATA}: without the joined data (table, catalogue.items) that checks are packed by")
     data = {"consent": {name: value for name, value in own.items() if name != "revision"}}
     try:
         modules = {name: body.decode() for name, body in files.items() if name.endswith(".rego")}

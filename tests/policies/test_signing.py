@@ -117,8 +117,16 @@ ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "nothing in it": (lambda b: pack({}), r"\.manifest: is missing"),
     "a strange file": (lambda b: pack({**unpack(b), "run.sh": b""}), "run.sh: does not belong"),
     "another release's": (
-        lambda b: pack({**unpack(b), ".manifest": unpack(b)[".manifest"].replace(b'"input_format":1', b'"input_format":99')}),
+        lambda b: pack({**unpack(b), ".manifest": unpack(b)[".manifest"].replace(b'"input_format":2', b'"input_format":99')}),
         "made for another release",
+    ),
+    "of before checks were packed": (
+        lambda b: pack({**unpack(b), ".manifest": unpack(b)[".manifest"].replace(b'"input_format":2', b'"input_format":1')}),
+        "made for another release",
+    ),
+    "without joined data": (
+        lambda b: pack({**unpack(b), "data.json": b'{"consent":{"catalogue":{"items":{}}}}'}),
+        "without the joined data",
     ),
     "data of something else": (lambda b: pack({**unpack(b), "data.json": b'{"other":{}}'}), "data.json: not the data"),
     "another content than it says": (
