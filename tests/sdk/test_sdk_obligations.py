@@ -228,7 +228,7 @@ def test_of_two_duties_the_stricter_one_holds() -> None:
     """A banded figure for a processor is masked; two bounds of keeping are the shorter."""
     assert served(120, ("band", (0, 10, 100)), ("mask", "amount")) == "100~999"
     assert served("甲乙", ("mask", "text"), ("band", (0, 10))) == HIDDEN
-    assert serve(answer(("retain_days", 30), ("retain_days", 7)), [{FIELD: 1}]).retain_days == 7
+    assert serve(answer(("retain_days", 30), ("retain_days", 7), outcome="permit"), [{FIELD: 1}]).retain_days == 7
 
 
 BAD: dict[str, tuple[str, Any]] = {
@@ -254,7 +254,7 @@ def test_a_duty_that_is_not_understood_refuses_the_item(obligation: tuple[str, A
 
 
 def test_contradictions_refuse_the_item() -> None:
-    """Two methods for one field; a verification or a model of which one field would leave in detail; a duty about a foreign field."""
+    """Two methods for one field; a verification or a model with a field in detail; masked without a mask; a duty about a foreign field."""
     two = answer(("mask", "name"), ("mask", "text"))
     half = ItemResult(
         item=ITEM, outcome="verify_only", basis="grant", grant_id="g", fields=(FIELD, OTHER), withheld=(), codes=(), flags=(),
@@ -270,6 +270,8 @@ def test_contradictions_refuse_the_item() -> None:
         foreign,
         answer(outcome="verify_only"),
         answer(outcome="model_only"),
+        answer(outcome="permit_masked"),
+        answer(("retain_days", 30), outcome="permit_masked"),
         answer(outcome="deny"),
         answer(fields=()),
     ):

@@ -81,6 +81,8 @@ def serve(result: ItemResult, rows: Sequence[Row], *, claimed: Mapping[str, Any]
     wanted = _WHOLE.get(result.outcome)
     if (wanted is not None and kinds != {wanted}) or (kinds & set(_WHOLE.values()) and len(kinds) > 1):
         raise ServingRefused(result.item, "its fields are to be handled in ways that contradict each other")
+    if result.outcome == "permit_masked" and not result.withheld and not kinds & {"mask", "band"}:
+        raise ServingRefused(result.item, "it is to be masked, and nothing says which field and how")
     made: list[dict[str, Any]]
     if kinds == {"match_only"}:
         made = [_compared(result, rows, claimed, _edges(result))]
