@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 STAMP  := .venv/.complete
 JOBS   ?= 2
-PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist loadgroup
+PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist loadgroup --durations=15 --durations-min=5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools demo test check bench soak lock format

@@ -90,6 +90,8 @@ def _summary(results: dict[str, Any]) -> str:
     if "ledger" in results:
         row = results["ledger"]
         line("ledger, durable batches of 256", f"{row['records_per_second']:,}/s", f"{row['inserts_per_second']:,}/s", row["ratio"])
+        for size, rate in row["by_batch"].items():
+            line(f"  in batches of {size}", f"{rate:,}/s")
         line("  by two processes at once", f"{row['two_processes_per_second']:,}/s")
     for stage in ("durable", "signed", "witnessed") if "times" in results else ():
         row = results["times"][f"{stage}_ms"]

@@ -16,6 +16,8 @@ from consent.ledger.writer import write
 from tests.bench.world import CATALOGUE, ITEMS, ROOT, Place
 
 BATCH = 256
+LARGE = (1024, 4096)
+"""Batches beyond those of the checks, as an import or a busier service makes them."""
 ROUNDS = 4
 _TABLE = text("create table bench_record (idx bigint primary key, leaf bytea not null, time timestamptz not null, bytes bytea not null)")
 _DROP = text("drop table if exists bench_record")
@@ -45,6 +47,7 @@ async def measure(place: Place, *, batches: int) -> dict[str, Any]:
             "batch": BATCH,
             "records_per_second": round(statistics.median(appended)),
             "two_processes_per_second": round(statistics.median([await _two_processes(place, batches // ROUNDS) for _ in range(ROUNDS)])),
+            "by_batch": {str(size): await _large(engine, size, batches * BATCH // 4) for size in LARGE},
             "inserts_per_second": round(statistics.median(inserted)),
             "ratio": round(statistics.median(a / b for a, b in zip(appended, inserted, strict=True)), 3),
             "records": BATCH * (batches // ROUNDS) * ROUNDS,
@@ -57,9 +60,15 @@ async def measure(place: Place, *, batches: int) -> dict[str, Any]:
         await engine.dispose()
 
 
-def batches_of(count: int) -> list[list[AccessDecided]]:
+def batches_of(count: int, size: int = BATCH) -> list[list[AccessDecided]]:
     """That many batches, made beforehand."""
-    return [[_event() for _ in range(BATCH)] for _ in range(count)]
+    return [[_event() for _ in range(size)] for _ in range(count)]
+
+
+async def _large(engine: AsyncEngine, size: int, records: int) -> int:
+    """Records per second in batches of this size: the median of as many rounds."""
+    rates = [await append(engine, batches_of(max(2, records // ROUNDS // size), size)) for _ in range(ROUNDS)]
+    return round(statistics.median(rates))
 
 
 async def _two_processes(place: Place, batches: int) -> float:
@@ -90,7 +99,7 @@ async def append(engine: AsyncEngine, events: list[list[AccessDecided]]) -> floa
 
     began = time.perf_counter()
     await asyncio.gather(appender(), appender())
-    return BATCH * len(events) / (time.perf_counter() - began)
+    return sum(map(len, events)) / (time.perf_counter() - began)
 
 
 async def _insert(owner: AsyncEngine, rows: list[dict[str, Any]]) -> float:
