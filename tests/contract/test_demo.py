@@ -118,13 +118,18 @@ def test_programs_of_others_accept_the_demos_ledger(running_demo: dict[str, Any]
         ledgerjudge("inclusion", auditor["vkey"], tmp_path / "proof", tmp_path / "record")
 
 
-# Passes alone and hangs beside the whole run, where the interrupt comes once the sample pages' servers have taken the signals over.
-@pytest.mark.soak
 def test_an_interrupted_start_leaves_no_process(demo_root: Path) -> None:
     """Ctrl-C reaches everybody in the terminal. While the service was starting, that left a worker of it behind, which kept the port."""
     state = demo_root / "three"
     command = [*CONSENT, "demo", "--port", "0", "--state-dir", str(state)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        # As in a terminal: a shell starts what it puts into the background with this signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - nothing else runs in this process yet
+    )
     deadline = time.monotonic() + 120
     while not pids("until-stdin-closes", port := port_of(state)):
         assert time.monotonic() < deadline
